@@ -1,0 +1,157 @@
+"""Builds one replica from settings, in order, and takes it down in the opposite one.
+
+Nobody imports this but the commands. The only place that starts background
+duties: the post, the sign of life, what falls due, the sweep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from broker.errors import StoreUnavailable
+from broker.http import routes
+from broker.http.auth import Door, is_loopback
+from broker.http.context import DOOR, DRAINING, LIMITS, METRICS, POST, RELAY, STORE, Limits
+from broker.http.middleware import guard
+from broker.metrics import Metrics
+from broker.relay.exchange import Patience
+from broker.relay.parts import failure
+from broker.relay.post import Post
+from broker.relay.relay import Relay
+from broker.settings import Settings
+from broker.store import Store, Timers
+from broker.store.address import Address
+
+log = logging.getLogger(__name__)
+
+
+def timers(settings: Settings) -> Timers:
+    s = settings
+
+    def ms(seconds: float) -> int:
+        return int(seconds * 1000)
+
+    return Timers(
+        stale_ms=ms(s.stale_seconds), expire_ms=ms(s.expire_seconds), sweep_ms=ms(s.sweep_seconds),
+        settle_ms=ms(s.heartbeat_seconds), accept_ms=ms(s.accept_seconds), grace_ms=ms(s.reconnect_grace_seconds),
+        lease_grace_ms=ms(s.lease_grace_seconds), wake_limit_ms=ms(s.wake_limit_seconds),
+        replica_ttl_ms=ms(s.replica_ttl_seconds),
+    )
+
+
+def open_store(settings: Settings, address: Address) -> Store:
+    return Store.open(
+        address, namespace=settings.namespace, timers=timers(settings), adoption=settings.adoption,
+        queue_length=settings.queue_length, queue_bytes=settings.queue_bytes,
+    )
+
+
+class Broker:
+    """One replica: its HTTP application and its duties. ``store`` is opened and closed by the caller."""
+
+    def __init__(self, settings: Settings, store: Store):
+        self.settings = settings
+        self.store = store
+        self.post = Post(store)
+        self.relay = Relay(store, self.post, inline_bytes=settings.inline_request_bytes)
+        self.app = self._application()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The duties run while inside. Redis need not be there yet."""
+        s = self.settings
+        try:
+            await self.store.replica.beat(first=True)
+        except StoreUnavailable:
+            log.warning("Redis does not answer yet; requests get 503 until it does")
+        duties = [
+            asyncio.create_task(self.post.run()),
+            asyncio.create_task(_every(s.replica_ttl_seconds / 3, self._beat)),
+            asyncio.create_task(_every(s.tick_seconds, self.store.replica.reap)),
+            asyncio.create_task(_every(min(s.sweep_seconds, 5), self._sweep)),
+        ]
+        for duty in duties:
+            duty.add_done_callback(_report_death)
+        try:
+            yield
+        finally:
+            await self.post.finish(2)
+            for duty in duties:
+                duty.cancel()
+            await asyncio.gather(*duties, return_exceptions=True)
+            try:
+                await self.store.replica.leave()
+            except StoreUnavailable:
+                log.warning("Redis is away; the other replicas will clean up after this one")
+
+    async def drain(self, within_s: float) -> None:
+        """Stops taking requests, sends publishers elsewhere, lets running requests end."""
+        self.app[DRAINING].append(True)
+        for channel in list(self.post.channels.values()):
+            channel.shut_down(retry_ms=200)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within_s
+        while self.post.exchanges and loop.time() < until:
+            await asyncio.sleep(0.05)
+        refusal = failure(503, "broker_stopped", "this broker was shut down before the answer was complete")
+        for exchange in list(self.post.exchanges.values()):
+            exchange.give_up(refusal)
+
+    def _application(self) -> web.Application:
+        s = self.settings
+        app = web.Application(middlewares=[guard(routes.roles())], client_max_size=s.max_result_bytes)
+        app[STORE], app[POST], app[RELAY] = self.store, self.post, self.relay
+        app[METRICS] = Metrics()
+        app[DRAINING] = []
+        app[DOOR] = Door(
+            self.store.tokens,
+            may_open=s.auth == "auto" and is_loopback(s.host),
+            allowed_hosts=frozenset(_names(s.allowed_hosts)),
+            origins=frozenset(_names(s.cors_origins)),
+        )
+        app[LIMITS] = Limits(
+            request_bytes=s.max_request_bytes, result_bytes=s.max_result_bytes, body_s=s.body_seconds,
+            heartbeat_s=s.heartbeat_seconds, channel_ping_s=s.channel_ping_seconds,
+            comment_first_s=s.comment_first_seconds, comment_every_s=s.comment_every_seconds,
+            patience=Patience(
+                deadline_s=s.deadline_seconds, queue_wait_s=s.queue_wait_seconds,
+                idle_s=s.idle_seconds, buffer_bytes=s.client_buffer_bytes,
+            ),
+        )
+        routes.add_to(app)
+        return app
+
+    async def _beat(self) -> None:
+        if not await self.store.replica.beat():
+            log.warning("this replica was taken for dead; its publishers and clients must come again")
+            self.post.void()
+
+    async def _sweep(self) -> None:
+        if await self.store.replica.may_sweep():
+            report = await self.store.replica.sweep()
+            if report["markedInactive"] or report["deleted"]:
+                log.info("swept", extra=report)
+
+
+async def _every(seconds: float, duty: Callable[[], Awaitable[object]]) -> None:
+    """A duty, over and over; an outage of Redis is waited out."""
+    while True:
+        try:
+            await duty()
+        except StoreUnavailable:
+            log.debug("Redis is away")
+        await asyncio.sleep(seconds)
+
+
+def _report_death(duty: asyncio.Task) -> None:
+    if not duty.cancelled() and duty.exception():
+        log.error("a duty of the broker died; restart it", exc_info=duty.exception())
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -1,0 +1,162 @@
+"""What the ``broker`` command's verbs do. ``__main__.py`` only names them, so that
+``--help`` and completion need not load the world."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from broker import embedded, logs
+from broker.app import open_store
+from broker.errors import StoreUnavailable
+from broker.serve import serve as serve_replica
+from broker.settings import BadSettings, Settings
+from broker.store import Store
+from broker.store.address import Address, BadRedisURL, parse
+
+#: Errors that a person can mend; their text says how.
+MENDABLE = (BadSettings, BadRedisURL, embedded.EmbeddedError, StoreUnavailable)
+
+
+def run(command) -> None:
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(command)
+    else:
+        uvloop.run(command)
+
+
+async def up(*, host: str | None, port: int | None, data_dir: str | None) -> None:
+    settings = _settings(host=host, port=port)
+    async with AsyncExitStack() as stack:
+        url = settings.redis_url
+        if not url:
+            server = await stack.enter_async_context(embedded.EmbeddedServer(_folder(data_dir)))
+            url = server.url
+            click.echo(f"{server.version} in {server.data_dir}", err=True)
+        await serve_replica(settings, parse(url), ready=_say_ready)
+
+
+async def serve(*, host: str | None, port: int | None, data_dir: str | None) -> None:
+    settings = _settings(host=host, port=port)
+    await serve_replica(settings, _address(settings, data_dir, wait_s=5), ready=_say_ready)
+
+
+async def sweep(*, once: bool, as_json: bool, data_dir: str | None) -> None:
+    settings = _settings()
+    async with _store(settings, data_dir, wait_s=0 if once else 5) as store:
+        if once:
+            _show_sweep(await store.replica.sweep(), as_json)
+            return
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with suppress(NotImplementedError):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        while not stop.is_set():
+            try:
+                if await store.replica.may_sweep():
+                    _show_sweep(await store.replica.sweep(), as_json)
+            except StoreUnavailable as error:
+                click.echo(f"broker: {error}", err=True)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), min(settings.sweep_seconds, 5))
+
+
+async def check(*, as_json: bool, data_dir: str | None) -> None:
+    from broker.store.durability import examine
+
+    settings = _settings()
+    async with _store(settings, data_dir) as store:
+        await store.ping()
+        report = await examine(store.redis)
+    address = _address(settings, data_dir)
+    if as_json:
+        click.echo(json.dumps({"redis": address.safe_url, **report.as_dict()}))
+    else:
+        click.echo(f"Redis: {address.safe_url}")
+        click.echo(report.as_text(colour=sys.stdout.isatty()))
+    if report.broken:
+        sys.exit(1)
+
+
+async def tokens_create(
+    *, roles: list[str], owner: str | None, name: str, days: int | None, as_json: bool, data_dir: str | None
+) -> None:
+    async with _store(_settings(), data_dir) as store:
+        label = name or "-".join(roles)
+        token_id, token = await store.tokens.create(
+            name=label, roles=roles, owner=owner or label, expires_s=days * 86400 if days else None
+        )
+    if as_json:
+        click.echo(json.dumps({"id": token_id, "token": token, "roles": roles, "owner": owner or label}))
+    else:
+        click.echo(token)
+        click.echo(f"id {token_id}, roles {', '.join(roles)}, owner {owner or label}; it is not shown again", err=True)
+
+
+async def tokens_list(*, as_json: bool, data_dir: str | None) -> None:
+    async with _store(_settings(), data_dir) as store:
+        rows = await store.tokens.list()
+    if as_json:
+        click.echo(json.dumps(rows))
+    elif not rows:
+        click.echo("There are no tokens; `broker tokens create --role client` makes one.")
+    for row in [] if as_json else rows:
+        made = datetime.fromtimestamp(int(row["createdAt"]) / 1000, UTC).date()
+        click.echo(f"{row['id']}  {row['roles']:24} owner {row['owner']:16} {row['name']}  made {made}")
+
+
+async def tokens_revoke(token_id: str, *, data_dir: str | None) -> None:
+    async with _store(_settings(), data_dir) as store:
+        if not await store.tokens.revoke(token_id):
+            raise BadSettings(f"there is no token with the id {token_id!r}; see `broker tokens list`")
+    click.echo(f"revoked {token_id}")
+
+
+def _settings(**flags) -> Settings:
+    settings = Settings.load(**flags)
+    logs.set_up(settings.log_level, settings.log_format)
+    return settings
+
+
+def _folder(data_dir: str | None) -> Path:
+    return Path(data_dir) if data_dir else embedded.default_data_dir()
+
+
+def _address(settings: Settings, data_dir: str | None, *, wait_s: float = 0.0) -> Address:
+    """REDIS_URL, else the embedded server of a running `broker up`, which may be just starting."""
+    return parse(settings.redis_url or embedded.attach(_folder(data_dir), wait_s=wait_s))
+
+
+class _store:
+    """A store for the length of a command."""
+
+    def __init__(self, settings: Settings, data_dir: str | None, *, wait_s: float = 0.0):
+        self._store = open_store(settings, _address(settings, data_dir, wait_s=wait_s))
+
+    async def __aenter__(self) -> Store:
+        return self._store
+
+    async def __aexit__(self, *_) -> None:
+        await self._store.close()
+
+
+def _say_ready(url: str) -> None:
+    click.echo(f"broker listens on {url}", err=True)
+
+
+def _show_sweep(report: dict, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"markedInactive": report["markedInactive"], "deleted": report["deleted"]}))
+    else:
+        click.echo(f"marked inactive: {report['markedInactive']}, deleted: {report['deleted']}")
+    for name in report["kept"]:
+        click.echo(f"kept {name!r}: a public agent is pinned to it", err=True)

@@ -1,0 +1,67 @@
+"""A client's inference call, read: which LLM, streaming or not, how long at most.
+
+The body stays as it came; only `model` and `stream` are looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+from aiohttp import web
+
+from broker.errors import BadRequest, Unprocessable
+from broker.relay.exchange import Patience
+from broker.relay.relay import Call
+
+from .bodies import describe, read_body
+from .context import LIMITS, Limits, PRINCIPAL
+
+
+class Asked(msgspec.Struct):
+    """The fields of a request body that the broker reads."""
+
+    model: str | None = None
+    stream: bool | None = None
+    encoding_format: str | None = None
+
+
+_ASKED = msgspec.json.Decoder(Asked)
+
+
+async def read_call(request: web.Request, operation: str, llm: str | None = None) -> tuple[Call, Asked]:
+    """The call in a request; ``llm`` None: the body's ``model`` names it. Raises BadRequest."""
+    limits = request.app[LIMITS]
+    body = await read_body(request, limits.request_bytes, limits.body_s)
+    if not body:
+        raise BadRequest("The body is empty; send the request as JSON.")
+    try:
+        asked = _ASKED.decode(body)
+        body.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(describe(error)) from None
+    name = llm if llm is not None else asked.model
+    if not name:
+        raise BadRequest("`model` is missing; GET /v1/models lists the possible ones.", param="model")
+    call = Call(
+        llm=name,
+        operation=operation,
+        body=body,
+        streaming=bool(asked.stream),
+        owner=request[PRINCIPAL].owner,
+        patience=_patience(request, limits),
+    )
+    return call, asked
+
+
+def _patience(request: web.Request, limits: Limits) -> Patience:
+    text = request.headers.get("X-Deadline-Seconds")
+    if text is None:
+        return limits.patience
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise Unprocessable("X-Deadline-Seconds must be a number of seconds above 0.", param="X-Deadline-Seconds")
+    return replace(limits.patience, deadline_s=min(seconds, limits.patience.deadline_s))

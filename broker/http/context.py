@@ -1,0 +1,43 @@
+"""What handlers find in the application, by typed keys. No handler reads a setting by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from broker.metrics import Metrics
+from broker.relay.exchange import Patience
+from broker.relay.post import Post
+from broker.relay.relay import Relay
+from broker.store import Store
+from broker.store.tokens import Principal
+
+from .auth import Door
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one HTTP exchange may take: bytes, and seconds."""
+
+    request_bytes: int
+    result_bytes: int
+    body_s: float
+    heartbeat_s: float
+    channel_ping_s: float
+    comment_first_s: float
+    comment_every_s: float
+    patience: Patience
+
+
+STORE: web.AppKey[Store] = web.AppKey("store", Store)
+RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
+POST: web.AppKey[Post] = web.AppKey("post", Post)
+DOOR: web.AppKey[Door] = web.AppKey("door", Door)
+LIMITS: web.AppKey[Limits] = web.AppKey("limits", Limits)
+METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)
+DRAINING: web.AppKey[list] = web.AppKey("draining", list)
+
+#: What the middleware knows of a request, for its handler.
+ID: web.RequestKey[str] = web.RequestKey("id", str)
+PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal", Principal)

@@ -1,0 +1,87 @@
+"""``/openapi.json``: the route table as an OpenAPI 3.1 document."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from aiohttp import web
+
+from broker import __version__
+
+from .bodies import reply
+
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "code", "param"],
+            "properties": {
+                "message": {"type": "string"}, "type": {"type": "string"},
+                "code": {"type": ["string", "null"]}, "param": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+
+
+async def openapi(request: web.Request) -> web.Response:
+    from .routes import ROUTES
+
+    return reply(describe(ROUTES))
+
+
+def describe(routes) -> dict:
+    """The document for a table of routes."""
+    types = [kind for route in routes for kind in (route.takes, route.gives) if kind is not None]
+    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    found = iter(schemas)
+    paths: dict[str, dict] = {}
+    for route in routes:
+        takes = next(found) if route.takes is not None else None
+        gives = next(found) if route.gives is not None else None
+        path = re.sub(r"\{(\w+):[^}]*\}", r"{\1}", route.path)
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, path, takes, gives)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Reveille broker", "version": __version__},
+        "components": {
+            "schemas": {**components, "Error": _ERROR},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "paths": paths,
+    }
+
+
+def _operation(route, path: str, takes: dict | None, gives: dict | None) -> dict:
+    answer: dict = {"description": "OK"}
+    if gives is not None:
+        answer["content"] = {"application/json": {"schema": gives}}
+    elif route.streams:
+        answer["content"] = {"text/event-stream": {}, "application/json": {}}
+    elif route.status != 204:
+        answer["content"] = {"application/json": {"schema": {}}}
+    operation: dict = {
+        "summary": route.summary,
+        "operationId": f"{route.handler.__module__.rsplit('.', 1)[-1]}.{route.handler.__name__}",
+        "responses": {
+            str(route.status): answer,
+            "default": {
+                "description": "Refused",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            },
+        },
+    }
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in re.findall(r"\{(\w+)\}", path)
+    ]
+    if parameters:
+        operation["parameters"] = parameters
+    if route.method == "POST":
+        operation["requestBody"] = {"content": {"application/json": {"schema": takes if takes is not None else {}}}}
+    if route.role != "public":
+        operation["security"] = [{"token": []}]
+        operation["description"] = f"Role: {route.role or 'any'}."
+    return operation

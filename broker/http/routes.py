@@ -1,0 +1,67 @@
+"""Every path that the broker answers: one table, also read by ``/openapi.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from broker.model import LLM
+from broker.wire import Registered, Registration, Result, ResultsAnswer
+
+from . import channel, document, health, llms, openai, provider, results
+from .middleware import PUBLIC
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """``role``: client, publisher, admin, '' for any token, ``public`` for none."""
+
+    method: str
+    path: str
+    handler: Callable
+    role: str
+    summary: str
+    takes: type | None = None
+    gives: object = None
+    status: int = 200
+    streams: bool = False
+
+
+_P = "/api/v1/llms"
+
+ROUTES = (
+    Route("GET", "/healthz", health.healthz, PUBLIC, "Is the process alive"),
+    Route("GET", "/readyz", health.readyz, PUBLIC, "Does it take requests"),
+    Route("GET", "/openapi.json", document.openapi, PUBLIC, "This description"),
+    Route("GET", "/metrics", health.metrics, "", "Counts, for Prometheus"),
+    Route("POST", f"{_P}/_provider-register", provider.register, "publisher", "Publish LLMs and agents", Registration, Registered, 201),
+    Route("POST", f"{_P}/_provider-heartbeat", provider.heartbeat, "publisher", "Keep a session's rows alive", provider.Named),
+    Route("POST", f"{_P}/_provider-status", provider.status, "publisher", "Say that a backend is up or asleep", provider.StatusReport),
+    Route("POST", f"{_P}/_provider-goodbye", provider.goodbye, "publisher", "Take a session's rows offline", provider.Named),
+    Route("GET", f"{_P}/_provider-stream", channel.stream, "publisher", "The channel: frames for a publisher", streams=True),
+    Route("POST", f"{_P}/_provider-results", results.results, "publisher", "Many result frames, one per line", gives=ResultsAnswer),
+    Route("GET", f"{_P}/_provider-task/{{task}}/request", provider.task_request, "publisher", "A request that was too large for its frame"),
+    Route("POST", f"{_P}/_provider-task/{{task}}/accept", results.accept, "publisher", "I have this task"),
+    Route("POST", f"{_P}/_provider-task/{{task}}/result", results.result, "publisher", "One result frame", Result),
+    Route("GET", _P, llms.list_llms, "", "Every LLM", gives=list[LLM]),
+    Route("GET", f"{_P}/{{llm}}", llms.get_llm, "", "One LLM, by name or id", gives=LLM),
+    Route("DELETE", f"{_P}/{{llm}}", llms.delete_llm, "", "Delete an LLM, by name or id", status=204),
+    Route("POST", f"{_P}/{{llm}}/infer", llms.infer, "client", "Chat completion by an LLM, by its name", streams=True),
+    Route("DELETE", "/api/v1/requests/{request}", llms.cancel_request, "client", "Cancel a request, wherever it is"),
+    Route("GET", "/v1/models", openai.list_models, "", "OpenAI: every model"),
+    Route("GET", "/v1/models/{model:.+}", openai.get_model, "", "OpenAI: one model"),
+    Route("POST", "/v1/chat/completions", openai.chat_completions, "client", "OpenAI: chat completion", streams=True),
+    Route("POST", "/v1/completions", openai.completions, "client", "OpenAI: completion", streams=True),
+    Route("POST", "/v1/embeddings", openai.embeddings, "client", "OpenAI: embeddings"),
+)
+
+
+def add_to(app: web.Application) -> None:
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, route.handler)
+
+
+def roles() -> dict[object, str]:
+    return {route.handler: route.role for route in ROUTES}

@@ -1,0 +1,46 @@
+"""What this process counts, for Prometheus. Labels are few and bounded: never a session,
+a request or a name that a stranger could choose."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from broker.relay.exchange import Exchange
+
+_SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry(auto_describe=True)
+        self._answers = Counter("broker_http_answers", "HTTP answers by status", ["status"], registry=self._registry)
+        self._requests = Counter(
+            "broker_requests", "inference requests by how they ended", ["operation", "outcome"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "broker_request_seconds", "time from accepting a request to its end", ["operation"],
+            buckets=_SECONDS, registry=self._registry,
+        )
+        self.channels = Gauge("broker_channels", "publishers' channels open at this replica", registry=self._registry)
+        self._running = Gauge("broker_requests_running", "requests that wait for their end", registry=self._registry)
+        self._llms = Gauge("broker_llms", "LLM rows by status", ["status"], registry=self._registry)
+        self._by_status: dict[int, object] = {}
+
+    def answered(self, status: int) -> None:
+        counter = self._by_status.get(status)
+        if counter is None:
+            counter = self._by_status[status] = self._answers.labels(str(status))
+        counter.inc()
+
+    def relayed(self, operation: str, outcome: str, exchange: Exchange) -> None:
+        self._requests.labels(operation, outcome).inc()
+        self._seconds.labels(operation).observe(asyncio.get_running_loop().time() - exchange.started_at)
+
+    def text(self, *, running: int, llms: list) -> bytes:
+        """The exposition format, with the gauges as they are now."""
+        self._running.set(running)
+        for status in ("active", "inactive", "hibernating"):
+            self._llms.labels(status).set(sum(llm.status == status for llm in llms))
+        return generate_latest(self._registry)

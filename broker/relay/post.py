@@ -1,0 +1,80 @@
+"""This replica's post: what its one blocking read brings, handed to whom it is for.
+
+Frames go to channels, parts to exchanges. Nothing in here waits for anybody,
+and a letter to somebody who left is thrown away: its task has been cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+
+from broker.errors import StoreUnavailable
+from broker.store import Store
+
+from .channel import Channel
+from .exchange import Exchange
+from .parts import failure
+
+log = logging.getLogger(__name__)
+
+
+class Post:
+    def __init__(self, store: Store):
+        self._store = store
+        self.channels: dict[bytes, Channel] = {}
+        self.exchanges: dict[bytes, Exchange] = {}
+        self._errands: set[asyncio.Task] = set()
+
+    def errand(self, coroutine: Coroutine) -> None:
+        """Something that must still be done after whoever asked for it has left."""
+        task = asyncio.create_task(coroutine)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    async def finish(self, within_s: float) -> None:
+        """Waits for the errands under way."""
+        if self._errands:
+            await asyncio.wait(self._errands, timeout=within_s)
+
+    async def run(self) -> None:
+        """Reads and hands out, for ever; across outages of Redis."""
+        replica = self._store.replica
+        trimmed_at = 0.0
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                inbox, reply = await replica.read()
+                self.hand_out(inbox, reply)
+                if loop.time() - trimmed_at > 0.25 or not (inbox or reply):
+                    trimmed_at = loop.time()
+                    await replica.trim()
+            except StoreUnavailable:
+                await asyncio.sleep(0.2)
+
+    def hand_out(self, inbox: list[list[bytes]], reply: list[list[bytes]]) -> None:
+        for fields in inbox:
+            entry = dict(zip(fields[::2], fields[1::2], strict=True))
+            channel = self.channels.get(entry.get(b"c", b""))
+            if channel is None:
+                continue
+            if b"f" in entry:
+                channel.put(entry[b"f"])
+            else:
+                channel.end(entry[b"x"].decode())
+        exchanges = self.exchanges
+        for fields in reply:
+            for task, parts in zip(fields[::2], fields[1::2], strict=True):
+                exchange = exchanges.get(task)
+                if exchange is not None:
+                    exchange.put(parts)
+
+    def void(self) -> None:
+        """The others took this replica for dead: its channels are not the sessions' any more, and its
+        requests were cancelled."""
+        for channel in self.channels.values():
+            channel.close("broker")
+        refusal = failure(503, "broker_restarted", "the broker lost touch with its Redis for too long; send it again")
+        for exchange in self.exchanges.values():
+            exchange.give_up(refusal)

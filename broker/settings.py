@@ -1,0 +1,98 @@
+"""Every timer, limit and address of the broker, and the only reader of its environment.
+
+Each setting is an environment variable, ``BROKER_`` and its name in capitals
+(``BROKER_STALE_SECONDS``); flags come before it. ``REDIS_URL``, ``HOST`` and
+``PORT`` go by those names, as hosting platforms set them. Nobody else gets this
+object: parts are built with the values they need (``app.py``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+_PLAIN = {"redis_url": "REDIS_URL", "host": "HOST", "port": "PORT"}
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class BadSettings(Exception):
+    """A setting is not possible; the message names the variable and the fix."""
+
+
+class Settings(BaseModel):
+    """The broker's settings with their defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    redis_url: str = Field("", description="where Redis is; empty: the embedded server")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0: any free one")
+    namespace: str = Field("main", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="which keys in Redis are ours")
+    auth: Literal["auto", "required"] = Field("auto", description="auto: open on loopback until the first token is made")
+    adoption: Literal["owner", "any"] = Field("owner", description="who may adopt an inactive LLM's name")
+    cors_origins: str = Field("", description="browser origins that may call, comma-separated; * for any")
+    allowed_hosts: str = Field("", description="more Host names to answer to while open, comma-separated")
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    heartbeat_seconds: Seconds = Field(30, description="how often publishers are told to heartbeat")
+    stale_seconds: Seconds = Field(90, description="no heartbeat for so long: inactive")
+    expire_seconds: Seconds = Field(4 * 3600, description="inactive for so long: deleted")
+    sweep_seconds: Seconds = Field(60, description="time between sweeps")
+    reconnect_grace_seconds: float = Field(5, ge=0, description="how long running tasks wait for a lost channel")
+    accept_seconds: Seconds = Field(10, description="an unaccepted task is given again after so long")
+    lease_grace_seconds: Seconds = Field(5, description="a slot is freed so long after its request's deadline")
+    wake_limit_seconds: Seconds = Field(600, description="longest wake")
+    queue_wait_seconds: Seconds = Field(60, description="longest wait for a free slot")
+    deadline_seconds: Seconds = Field(600, description="longest request")
+    idle_seconds: Seconds = Field(60, description="longest silence within an answer")
+    comment_first_seconds: Seconds = Field(5, description="first comment line to a waiting stream")
+    comment_every_seconds: Seconds = Field(15, description="time between further comment lines")
+    channel_ping_seconds: Seconds = Field(10, description="time between comments on a publisher's channel")
+    replica_ttl_seconds: Seconds = Field(5, description="a replica that is silent for so long is dead")
+    tick_seconds: Seconds = Field(0.5, description="how often what is due is looked for")
+    body_seconds: Seconds = Field(30, description="longest wait for a request's body")
+    keepalive_seconds: Seconds = Field(75, description="how long an idle connection stays open; also the header deadline")
+    shutdown_seconds: Seconds = Field(20, description="how long running requests may go on after SIGTERM")
+
+    queue_length: Count = Field(1000, description="most requests that wait for one LLM")
+    queue_bytes: Count = Field(64 << 20, description="most bytes of requests that wait for one LLM")
+    max_request_bytes: Count = Field(20 << 20, description="largest request body of a client")
+    max_result_bytes: Count = Field(64 << 20, description="largest body of a publisher's results call")
+    inline_request_bytes: Count = Field(1_000_000, description="larger requests reach publishers as requestUrl")
+    client_buffer_bytes: Count = Field(4 << 20, description="most bytes held for a client that reads slowly")
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] = os.environ, **flags: object) -> Settings:
+        """Settings from flags (those that are not None), then the environment. Raises BadSettings."""
+        values = {}
+        for name in cls.model_fields:
+            text = environment.get(variable(name))
+            if text is None and f"{variable(name)}_FILE" in environment:
+                text = _secret(variable(name), environment[f"{variable(name)}_FILE"])
+            if text:
+                values[name] = text
+        values |= {name: value for name, value in flags.items() if value is not None}
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            raise BadSettings(f"{variable(name)}={values[name]!r}: {first['msg'].lower()}") from None
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return _PLAIN.get(name, f"BROKER_{name.upper()}")
+
+
+def _secret(name: str, path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError as error:
+        raise BadSettings(f"{name}_FILE: cannot read {path} ({error.strerror})") from None

@@ -1,0 +1,86 @@
+"""The floor: the only room that knows Redis. Its methods are phrases of the domain.
+
+``Store`` opens the connections and holds the parts. It decides nothing itself:
+decisions are the scripts in ``lua/``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+
+from . import keys
+from .address import Address
+from .endpoint import client, resolve
+from .link import Link
+from .replica import Replica
+from .rows import Rows
+from .scripts import Caller, Scripts
+from .sessions import Sessions
+from .tasks import Tasks
+from .tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timers:
+    """Times that scripts decide by, in milliseconds."""
+
+    stale_ms: int = 90_000
+    expire_ms: int = 14_400_000
+    sweep_ms: int = 60_000
+    settle_ms: int = 30_000
+    accept_ms: int = 10_000
+    grace_ms: int = 5_000
+    lease_grace_ms: int = 5_000
+    wake_limit_ms: int = 600_000
+    replica_ttl_ms: int = 5_000
+
+
+class Store:
+    """All that the broker keeps in one namespace, through three connections' worth of Redis:
+    ``link`` for scripts, ``blocking`` for the one blocking read, ``redis`` for cold paths."""
+
+    def __init__(
+        self, link: Caller, blocking: Caller, redis, *, namespace: str, timers: Timers,
+        adoption: str = "owner", queue_length: int = 1000, queue_bytes: int = 64 << 20, shebang: bool = True,
+    ):
+        prefix = keys.prefix(namespace)
+        self.redis = redis
+        self._links = (link, blocking)
+        scripts = Scripts(link, prefix, shebang=shebang)
+        t = timers
+        name = uuid.uuid4().hex[:16]
+        self.rows = Rows(link, scripts, prefix, stale_ms=t.stale_ms, expire_ms=t.expire_ms)
+        self.sessions = Sessions(
+            scripts, adoption=adoption, accept_ms=t.accept_ms, grace_ms=t.grace_ms,
+            stale_ms=t.stale_ms, expire_ms=t.expire_ms,
+        )
+        self.tasks = Tasks(
+            scripts, name, accept_ms=t.accept_ms, stale_ms=t.stale_ms, expire_ms=t.expire_ms,
+            lease_grace_ms=t.lease_grace_ms, wake_limit_ms=t.wake_limit_ms,
+            queue_length=queue_length, queue_bytes=queue_bytes,
+        )
+        self.replica = Replica(
+            link, blocking, scripts, prefix, name, ttl_ms=t.replica_ttl_ms, accept_ms=t.accept_ms,
+            grace_ms=t.grace_ms, stale_ms=t.stale_ms, expire_ms=t.expire_ms, settle_ms=t.settle_ms, sweep_ms=t.sweep_ms,
+        )
+        self.tokens = Tokens(redis, namespace)
+
+    @classmethod
+    def open(cls, address: Address, *, namespace: str, timers: Timers, **limits) -> Store:
+        """A store on real servers; connections are made when they are first needed."""
+
+        async def find():
+            return await resolve(address, keys.prefix(namespace))
+
+        blocking = Link(find, timeout_s=10.0)
+        return cls(Link(find), blocking, client(address), namespace=namespace, timers=timers, **limits)
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable when Redis does not answer."""
+        await self._links[0].call("PING")
+
+    async def close(self) -> None:
+        await asyncio.gather(*(link.close() for link in self._links))
+        await self.redis.aclose()

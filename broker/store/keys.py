@@ -1,0 +1,54 @@
+"""Every key in Redis, its type, what it holds and when it goes.
+
+Behind the prefix ``rv:{<namespace>}:``; the braces make a namespace one slot of
+a Cluster. The scripts build the same names (``lua/prelude.lua``); nobody else
+writes a key's text. Each family has its own prefix, for LLM names hold colons.
+
+=======================  ======  =====================================================
+key                      type    what, and its end
+=======================  ======  =====================================================
+llm:<name>               hash    an LLM row; no TTL, deleted with its cascade
+agent:<name>             hash    an agent row; likewise
+llms, agents             set     the names of the rows
+llm-ids, agent-ids       hash    id → name
+llm-agents:<llm>         set     agents pinned to an LLM
+expiring:llm, :agent     zset    inactive rows by the time (ms) they are deleted
+session:<sid>            hash    owner, instance, channel, replica, heartbeatAt, accepts,
+                                 closed, graceUntil, leaving, down; until its last row goes
+session-rows:<sid>       set     "llm:<name>", "agent:<name>"
+alive:<sid>              string  the heartbeat; TTL 90 s
+heartbeats               zset    live sessions by their last heartbeat (ms)
+session-tasks:<sid>      stream  unfinished tasks in order; entries deleted at their end
+task:<tid>               hash    one attempt: llm, session, reply, owner, state, frame, body,
+                                 deadline, ends, next; deleted at its end
+leases:<llm>             zset    slots in use: task by lease expiry (ms)
+waiting:<llm>            zset    requests beyond the slots, by arrival
+arrivals                 string  counts arrivals
+load:<llm>               hash    waitingBytes; avgMs, the mean time of an answer
+wake:<llm>               hash    the one wake in flight
+timers                   zset    "task:<tid>", "grace:<sid>", "wake:<llm>" by due time (ms)
+replicas                 zset    replica by the time (ms) at which it counts as dead
+channels:<replica>       set     sessions whose channel a replica holds
+asked:<replica>          set     requests whose client is at a replica
+inbox:<replica>          stream  frames for its channels; TTL, trimmed as read
+reply:<replica>          stream  parts for its requests; TTL, trimmed as read
+pulse                    hash    last and first tick of the reaper since an outage
+events                   stream  changes of state, the last 10,000
+=======================  ======  =====================================================
+
+Outside any namespace: ``rv:token:<sha256>`` (hash: id, name, roles, owner,
+namespace, createdAt, expiresAt) and ``rv:tokens`` (set of those digests).
+"""
+
+from __future__ import annotations
+
+TOKENS = "rv:tokens"
+
+
+def prefix(namespace: str) -> str:
+    """What every key of a namespace begins with."""
+    return "rv:{%s}:" % namespace
+
+
+def token(digest: str) -> str:
+    return f"rv:token:{digest}"

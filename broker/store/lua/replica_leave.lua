@@ -1,0 +1,16 @@
+#!lua flags=allow-oom
+-- A replica ends in order: its channels were closed, its requests answered; what is left of it goes.
+-- ARGV: replica, grace_ms
+-- Returns: 'ok'
+local replica, grace_ms = ARGV[1], tonumber(ARGV[2])
+local now = now_ms()
+for _, sid in ipairs(call('SMEMBERS', P .. 'channels:' .. replica)) do
+  if call('HGET', P .. 'session:' .. sid, 'replica') == replica then
+    call('HSET', P .. 'session:' .. sid, 'channel', '', 'replica', '', 'closed', 'broker', 'graceUntil', int(now + grace_ms))
+    call('ZADD', P .. 'timers', int(now + grace_ms), 'grace:' .. sid)
+  end
+end
+for _, tid in ipairs(call('SMEMBERS', P .. 'asked:' .. replica)) do cancel(tid, 'client gone') end
+call('ZREM', P .. 'replicas', replica)
+call('DEL', P .. 'inbox:' .. replica, P .. 'reply:' .. replica, P .. 'channels:' .. replica, P .. 'asked:' .. replica)
+return 'ok'

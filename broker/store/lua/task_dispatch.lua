@@ -1,0 +1,64 @@
+#!lua
+-- Accepts one request: a lease and a place in the session's stream, or a place in the line,
+-- and the one wake when the LLM sleeps. The choice and its effect must be one step, or two
+-- replicas would take the same slot or wake twice.
+-- ARGV: llm, tid, asker (replica), owner, frame (JSON up to `"deadlineMs":`), body ('' when in
+--       the frame), deadline_ms (relative), lease_grace_ms, line_count, line_bytes, wake_limit_ms,
+--       accept_ms, stale_ms, expire_ms
+-- Returns: {'sent'} · {'waiting', position} · {'waking', position} · {'full', retry_seconds} ·
+--          {'offline'} · {'unknown'} · {'public'}
+local llm, tid, asker, owner, frame, body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local deadline_ms, grace_ms = tonumber(ARGV[7]), tonumber(ARGV[8])
+local line_count, line_bytes = tonumber(ARGV[9]), tonumber(ARGV[10])
+local wake_limit_ms, accept_ms = tonumber(ARGV[11]), tonumber(ARGV[12])
+
+local row = call('HMGET', P .. 'llm:' .. llm, 'kind', 'status', 'session', 'slots', 'inactiveSince')
+if not row[1] then return { 'unknown' } end
+if row[1] == 'public' then return { 'public' } end
+local now = now_ms()
+local status, _, gone = seen(row[2], row[5], row[3], now, tonumber(ARGV[13]), tonumber(ARGV[14]))
+if gone then return { 'unknown' } end
+local sid = row[3]
+local session = session_of(sid)
+if status == 'inactive' or not session or not session.reachable or session.leaving then return { 'offline' } end
+if call('EXISTS', P .. 'task:' .. tid) == 1 then return { 'sent' } end
+
+local leases, line = P .. 'leases:' .. llm, P .. 'waiting:' .. llm
+local waiting = call('ZCARD', line)
+local slots = tonumber(row[4]) or 1
+local free = status == 'active' and waiting == 0 and call('ZCOUNT', leases, int(now), '+inf') < slots
+local size = #frame + #body
+if not free then
+  local load = call('HMGET', P .. 'load:' .. llm, 'waitingBytes', 'avgMs')
+  if waiting >= line_count or (waiting > 0 and tonumber(load[1] or '0') + size > line_bytes) then
+    local ms = tonumber(load[2] or '2000') * (waiting + 1) / slots
+    return { 'full', int(math.min(120, math.max(1, math.ceil(ms / 1000)))) }
+  end
+end
+
+local deadline = now + deadline_ms
+local ends = deadline + grace_ms
+call('HSET', P .. 'task:' .. tid, 'llm', llm, 'reply', asker, 'owner', owner, 'frame', frame,
+  'deadline', int(deadline), 'ends', int(ends), 'size', size, 'state', 'waiting')
+if #body > 0 then call('HSET', P .. 'task:' .. tid, 'body', body) end
+call('SADD', P .. 'asked:' .. asker, tid)
+if free then
+  deliver(tid, llm, sid, session, now, accept_ms)
+  return { 'sent' }
+end
+call('ZADD', line, call('INCR', P .. 'arrivals'), tid)
+call('HINCRBY', P .. 'load:' .. llm, 'waitingBytes', size)
+call('ZADD', P .. 'timers', int(ends), 'task:' .. tid)
+if status ~= 'hibernating' then return { 'waiting', waiting + 1 } end
+if call('EXISTS', P .. 'wake:' .. llm) == 0 then
+  local wake = 'wake_' .. tid
+  local wake_frame = cjson.encode({ kind = 'wake', taskId = wake, llmName = llm })
+  local entry = call('XADD', P .. 'session-tasks:' .. sid, '*', 't', wake)
+  call('HSET', P .. 'wake:' .. llm, 'task', wake, 'session', sid, 'entry', entry, 'startedAt', int(now))
+  call('HSET', P .. 'task:' .. wake, 'kind', 'wake', 'llm', llm, 'session', sid, 'entry', entry,
+    'state', 'sent', 'frame', wake_frame, 'instance', session.instance)
+  call('ZADD', P .. 'timers', int(now + wake_limit_ms), 'wake:' .. llm)
+  ring(session.replica, session.channel, wake_frame)
+  emit('llm.waking', llm, '')
+end
+return { 'waking', waiting + 1 }

@@ -1,0 +1,61 @@
+"""LLM and agent rows: reading them as they are now, and deleting them.
+
+Rows are written by scripts only (registration, heartbeats, sweeps). Every read
+goes through ``rows_read.lua``, so that nobody sees a stale row as active.
+"""
+
+from __future__ import annotations
+
+from broker.errors import Conflict, UnknownLLM
+from broker.model import LLM, Agent
+
+from .scripts import Caller, Scripts
+
+_SLICE = 200
+
+
+class Rows:
+    def __init__(self, link: Caller, scripts: Scripts, prefix: str, *, stale_ms: int, expire_ms: int):
+        self._link = link
+        self._scripts = scripts
+        self._prefix = prefix
+        self._ages = (stale_ms, expire_ms)
+
+    async def llms(self) -> list[LLM]:
+        """Every LLM that is there, by name."""
+        names = sorted(await self._link.call("SMEMBERS", f"{self._prefix}llms"))
+        return [LLM.read(row) for row in await self._read("llm", names)]
+
+    async def llm(self, key: str) -> LLM:
+        """The LLM of that name, else of that id. Raises UnknownLLM."""
+        rows = await self._read("llm", [key.encode()])
+        if not rows:
+            name = await self._link.call("HGET", f"{self._prefix}llm-ids", key)
+            rows = await self._read("llm", [name]) if name else []
+        if not rows:
+            raise UnknownLLM(f"There is no LLM {key!r}; GET /v1/models lists those that there are.")
+        return LLM.read(rows[0])
+
+    async def llms_named(self, names: list[str]) -> list[LLM]:
+        return [LLM.read(row) for row in await self._read("llm", [name.encode() for name in names])]
+
+    async def agents_named(self, names: list[str]) -> list[Agent]:
+        return [Agent.read(row) for row in await self._read("agent", [name.encode() for name in names])]
+
+    async def delete_llm(self, key: str, *, owner: str | None) -> None:
+        """Deletes an LLM row. ``owner`` None: an admin's call. Raises UnknownLLM, Conflict."""
+        llm = await self.llm(key)
+        verdict, *pinned = await self._scripts.run("llm_delete", llm.name, owner or "")
+        if verdict == b"unknown":
+            raise UnknownLLM(f"There is no LLM {key!r} of yours.")
+        if verdict == b"pinned":
+            agents = ", ".join(sorted(name.decode() for name in pinned))
+            raise Conflict(f"Agents are pinned to {llm.name!r}: {agents}. Delete them, or pin them to another LLM.")
+
+    async def _read(self, family: str, names: list[bytes]) -> list[dict[str, str]]:
+        rows = []
+        for start in range(0, len(names), _SLICE):
+            for flat in await self._scripts.run("rows_read", family, *self._ages, *names[start : start + _SLICE]):
+                texts = [item.decode() for item in flat]
+                rows.append(dict(zip(texts[::2], texts[1::2], strict=True)))
+        return rows

@@ -1,0 +1,85 @@
+"""A publisher's identity: registration, heartbeat, status, goodbye, and its one channel.
+
+Each call is one script. A session that belongs to somebody else does not exist:
+UnknownSession, whatever the reason.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from broker.errors import Conflict, NotFound, UnknownLLM, UnknownSession
+
+from .scripts import Scripts
+
+_REFUSALS = {
+    b"public": "{family} {name!r} is a public one; publish under another name.",
+    b"held": "{family} {name!r} is published by another session; stop that publisher, or publish under another name.",
+    b"owner": "{family} {name!r} belongs to another owner; publish under another name.",
+}
+
+
+class Sessions:
+    def __init__(
+        self, scripts: Scripts, *, adoption: str, accept_ms: int, grace_ms: int, stale_ms: int, expire_ms: int
+    ):
+        self._scripts = scripts
+        self._adoption = adoption
+        self._accept_ms = accept_ms
+        self._grace_ms = grace_ms
+        self._stale_ms = stale_ms
+        self._expire_ms = expire_ms
+
+    async def register(
+        self, sid: str, owner: str, *, llms: list[dict], agents: list[dict], replace: bool, accepts: bool
+    ) -> None:
+        """All rows or none. Raises UnknownSession, Conflict, NotFound (an agent's LLM)."""
+        entries = msgspec.json.encode({"llms": llms, "agents": agents})
+        verdict, *rest = await self._scripts.run(
+            "session_register", sid, owner, entries, int(replace), int(accepts), self._adoption,
+            self._accept_ms, self._stale_ms, self._expire_ms,
+        )
+        if verdict == b"foreign":
+            raise UnknownSession()
+        if verdict == b"refused":
+            self._refuse(*rest)
+
+    async def heartbeat(self, sid: str, owner: str) -> None:
+        self._found(await self._scripts.run("session_heartbeat", sid, owner, self._stale_ms, self._expire_ms))
+
+    async def goodbye(self, sid: str, owner: str) -> None:
+        self._found(await self._scripts.run("session_goodbye", sid, owner, self._expire_ms))
+
+    async def set_status(self, sid: str, owner: str, llm: str, status: str) -> None:
+        """Raises UnknownSession, UnknownLLM, Conflict (falling asleep with work)."""
+        verdict = await self._scripts.run("llm_status", sid, owner, llm, status, self._accept_ms)
+        if verdict == b"unknown":
+            raise UnknownLLM(f"This session publishes no LLM {llm!r}.")
+        if verdict == b"busy":
+            raise Conflict(f"{llm!r} has work queued or running; it can sleep when that is done.")
+        self._found(verdict)
+
+    async def open_channel(self, sid: str, owner: str, *, channel: str, replica: str, instance: str) -> None:
+        self._found(
+            await self._scripts.run(
+                "channel_open", sid, owner, channel, replica, instance,
+                self._accept_ms, self._stale_ms, self._expire_ms,
+            )
+        )
+
+    async def close_channel(self, sid: str, channel: str, *, by: str) -> None:
+        """``by``: publisher | broker. A channel that is not the session's own any more is left alone."""
+        await self._scripts.run("channel_close", sid, channel, by, self._grace_ms, self._expire_ms)
+
+    @staticmethod
+    def _found(verdict: object) -> None:
+        if verdict == b"gone":
+            raise UnknownSession()
+
+    @staticmethod
+    def _refuse(family: bytes, name: bytes, why: bytes, *missing: bytes) -> None:
+        text = name.decode()
+        if why == b"missing_llm":
+            raise NotFound(f"agent {text!r} is pinned to the LLM {missing[0].decode()!r}, which does not exist.")
+        label = "LLM" if family == b"llm" else "agent"
+        raise Conflict(_REFUSALS[why].format(family=label, name=text), param=text)

@@ -1,0 +1,86 @@
+"""Tasks: given to a session, answered by it, cancelled. One script each.
+
+``dispatch`` is the only way in. The ends are: the publisher's last frame
+(``results``), ``cancel``, and what falls due (``reap.lua``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from broker.errors import NotYet, PublisherOffline, QueueFull, UnknownLLM, UnknownSession, UnknownTask
+
+from .scripts import Scripts
+
+
+@dataclass(slots=True)
+class Item:
+    """What one publisher says of one task in one call; frames in a row are one item."""
+
+    task: str
+    seq: int | None
+    count: int
+    flag: str
+    """c: goes on · e: ends · a: accept."""
+    parts: list[bytes] = field(default_factory=list)
+    note: str = ""
+    lines: list[int] = field(default_factory=list)
+
+
+class Tasks:
+    def __init__(
+        self, scripts: Scripts, replica: str, *, accept_ms: int, stale_ms: int, expire_ms: int,
+        lease_grace_ms: int, wake_limit_ms: int, queue_length: int, queue_bytes: int,
+    ):
+        self._scripts = scripts
+        self._replica = replica
+        self._accept_ms = accept_ms
+        self._stale_ms = stale_ms
+        self._limits = (lease_grace_ms, queue_length, queue_bytes, wake_limit_ms, accept_ms, stale_ms, expire_ms)
+
+    async def dispatch(
+        self, llm: str, task: str, *, owner: str, frame: bytes, body: bytes, deadline_ms: int
+    ) -> tuple[str, int]:
+        """Gives a request to the LLM's session. Returns (sent | waiting | waking, place in line).
+
+        ``frame`` is the JSON up to and with ``"deadlineMs":``; ``body`` what is too
+        large for it. Raises UnknownLLM, PublisherOffline, QueueFull.
+        """
+        verdict, *rest = await self._scripts.run(
+            "task_dispatch", llm, task, self._replica, owner, frame, body, deadline_ms, *self._limits
+        )
+        if verdict == b"sent":
+            return "sent", 0
+        if verdict in (b"waiting", b"waking"):
+            return verdict.decode(), int(rest[0])
+        if verdict == b"full":
+            raise QueueFull(
+                f"Too many requests wait for {llm!r}; try again in {int(rest[0])} s.", retry_after_s=int(rest[0])
+            )
+        if verdict == b"offline":
+            raise PublisherOffline(f"publisher offline: nobody serves {llm!r} right now; try again when it is back")
+        if verdict == b"public":
+            raise NotYet()
+        raise UnknownLLM(f"There is no LLM {llm!r}; GET /v1/models lists those that there are.")
+
+    async def results(self, sid: str, owner: str, items: list[Item]) -> list[str]:
+        """One word per item: 200 · cancelled · 404 · 409:<expected>. Raises UnknownSession."""
+        args: list[object] = []
+        for item in items:
+            seq = "" if item.seq is None else item.seq
+            args += (item.task, seq, item.count, item.flag, b"".join(item.parts), item.note)
+        words = await self._scripts.run("task_results", sid, owner, self._accept_ms, self._stale_ms, *args)
+        if words == [b"gone"]:
+            raise UnknownSession()
+        return [word.decode() for word in words]
+
+    async def cancel(self, task: str, reason: str, *, owner: str = "", refusal: bytes = b"") -> bool:
+        """Stops a request wherever it is. False: there is none (for that owner)."""
+        return await self._scripts.run("task_cancel", task, reason, owner, refusal) != b"gone"
+
+    async def request(self, sid: str, owner: str, task: str) -> bytes:
+        """The body of a request that was too large for its frame. Raises UnknownTask."""
+        body = await self._scripts.run("task_request", sid, owner, task)
+        if not body:
+            raise UnknownTask()
+        return body

@@ -1,0 +1,64 @@
+"""One line per event on stderr: for people by default, JSON for machines.
+
+Colours only on a terminal that wants them. Handed texts only: whoever logs must
+not put a token into one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+
+COLOURS = {"WARNING": "\033[33m", "ERROR": "\033[31m", "CRITICAL": "\033[31m"}
+
+
+class Human(logging.Formatter):
+    def __init__(self, colours: bool) -> None:
+        super().__init__()
+        self._colours = colours
+
+    def format(self, record: logging.LogRecord) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        text = f"{clock} {level}{_one_line(record.getMessage())}{_place(record)}"
+        colour = COLOURS.get(record.levelname) if self._colours else None
+        return f"{colour}{text}\033[0m" if colour else text
+
+
+class Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = {
+            "ts": f"{now}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        if record.exc_info and record.exc_info[1]:
+            line["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))
+        return json.dumps(line, ensure_ascii=False)
+
+
+def set_up_logging(as_json: bool, quiet: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    handler.setFormatter(Json() if as_json else Human(colours))
+    logger = logging.getLogger("publisher")
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split("\n"))
+
+
+def _place(record: logging.LogRecord) -> str:
+    """Where an unexpected error came from; the whole traceback is in the JSON log."""
+    if not (record.exc_info and record.exc_info[1] and record.exc_info[1].__traceback__):
+        return ""
+    frame = traceback.extract_tb(record.exc_info[1].__traceback__)[-1]
+    return f" at {os.path.basename(frame.filename)}:{frame.lineno}"

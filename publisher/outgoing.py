@@ -1,0 +1,104 @@
+"""The frames of one task on their way to the broker.
+
+Collects what the task says until the uploader takes it. Text of a stream that
+piled up meanwhile becomes one frame. ``seq`` is given when a frame is taken, so
+a frame once numbered never changes. After the last frame nothing is added.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from broker.wire import Chunk, Result
+
+if TYPE_CHECKING:
+    from publisher.uploads import Uploader
+
+MERGE_CHARS = 64 * 1024  # merging copies, so not without end
+FRAME_BYTES = 100  # what a frame costs besides its text
+
+
+class Outgoing:
+    def __init__(self, task_id: str, uploader: Uploader, give_up_at: float) -> None:
+        self.task_id = task_id
+        self.give_up_at = give_up_at
+        self.frames: list[Result] = []
+        self.queued = False  # the uploader knows that there are frames
+        self.begun = False
+        self.ended = False
+        self.resent_from = -1
+        self.stop: Callable[[str, str], None] | None = None  # set by the task that is to be stopped
+        self.next_seq = 0
+        self._uploader = uploader
+
+    def head(self, status: int, headers: dict[str, str]) -> None:
+        self._add(Result(self.task_id, status=status, headers=headers), FRAME_BYTES)
+
+    def events(self, text: str, done: bool = False) -> None:
+        if self.ended:
+            return
+        last = self.frames[-1].chunk if self.frames else None
+        if last is not None and len(last.events) < MERGE_CHARS:
+            last.events += text
+            last.done = done
+            self.ended = done
+            self._uploader.grew(len(text))
+        else:
+            self._add(Result(self.task_id, chunk=Chunk(events=text, done=done)), len(text), last=done)
+
+    def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        frame = Result(self.task_id, status=status, headers=headers)
+        try:
+            frame.body = msgspec.Raw(msgspec.json.encode(body.decode()))
+        except UnicodeDecodeError:
+            frame.body_base64 = base64.b64encode(body).decode()
+        self._add(frame, len(body), last=True)
+
+    def value(self, body: object) -> None:
+        """A result of our own, not a backend's: sent as the JSON value it is."""
+        self._add(Result(self.task_id, status=200, body=msgspec.Raw(msgspec.json.encode(body))), 0, last=True)
+
+    def error(self, message: str, code: str) -> None:
+        self._add(Result(self.task_id, error=message, code=code), len(message), last=True)
+
+    def accept(self) -> None:
+        if not self.begun:
+            self._add(Result(self.task_id, accept=True), FRAME_BYTES)
+
+    def drop(self) -> None:
+        """The broker wants no more of this task."""
+        self.ended = True
+        self.frames.clear()
+
+    @property
+    def crowded(self) -> bool:
+        return self._uploader.crowded
+
+    async def room(self) -> None:
+        await self._uploader.room()
+
+    def numbered(self, frame: Result) -> Result:
+        if not frame.accept:
+            frame.seq = self.next_seq
+            self.next_seq += 1
+        return frame
+
+    def _add(self, frame: Result, size: int, last: bool = False) -> None:
+        if self.ended:
+            return
+        self.begun = True
+        self.ended = last
+        self.frames.append(frame)
+        self._uploader.add(self, size + FRAME_BYTES)
+
+
+def is_last(frame: Result) -> bool:
+    if frame.error is not None:
+        return True
+    if frame.chunk is not None:
+        return frame.chunk.done
+    return not frame.accept and (bool(frame.body) or frame.body_base64 is not None)

@@ -1,0 +1,73 @@
+"""What every test may use: async tests, and a Redis in three forms.
+
+``redis_at`` runs a test on fakeredis, on a real server and on a Cluster of
+three; each test has a namespace of its own, and leaves nothing behind in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+
+import pytest
+
+from tests.support import servers
+from tests.support.places import ClusterPlace, FakePlace, Place, ServerPlace
+from tests.support.server import single_server
+
+LIMIT_S = 30
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Async tests run on a loop of their own, within a limit."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    marker = pyfuncitem.get_closest_marker("limit_s")
+    limit_s = marker.args[0] if marker else LIMIT_S
+
+    async def bounded():
+        async with asyncio.timeout(limit_s):
+            await pyfuncitem.obj(**arguments)
+
+    asyncio.run(bounded())
+    return True
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "limit_s(seconds): how long an async test may take")
+
+
+@pytest.fixture(scope="session")
+def real_server(tmp_path_factory):
+    with single_server(tmp_path_factory.mktemp("redis"), "--save", "", "--appendonly", "yes") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def real_cluster(tmp_path_factory):
+    with servers.cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["fake", "real", "cluster"])
+def redis_at(request) -> Place:
+    """A place for a broker's keys; what is left there at the end must be able to end by itself."""
+    if request.param == "fake":
+        place = FakePlace()
+    elif request.param == "real":
+        place = ServerPlace(request.getfixturevalue("real_server"))
+    else:
+        place = ClusterPlace(request.getfixturevalue("real_cluster"))
+    yield place
+    asyncio.run(place.check_left_clean())
+
+
+@pytest.fixture
+def redis_real(real_server) -> Place:
+    """As ``redis_at``, on the real server only: for tests about time, load and processes."""
+    place = ServerPlace(real_server)
+    yield place
+    asyncio.run(place.check_left_clean())
