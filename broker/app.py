@@ -75,8 +75,6 @@ class Broker:
             asyncio.create_task(_every(s.tick_seconds, self.store.replica.reap)),
             asyncio.create_task(_every(min(s.sweep_seconds, 5), self._sweep)),
         ]
-        for duty in duties:
-            duty.add_done_callback(_report_death)
         try:
             yield
         finally:
@@ -145,12 +143,10 @@ async def _every(seconds: float, duty: Callable[[], Awaitable[object]]) -> None:
             await duty()
         except StoreUnavailable:
             log.debug("Redis is away")
+        except Exception:
+            # A duty that ends would end silently for all that comes later.
+            log.exception("bug", extra={"duty": duty.__name__})
         await asyncio.sleep(seconds)
-
-
-def _report_death(duty: asyncio.Task) -> None:
-    if not duty.cancelled() and duty.exception():
-        log.error("a duty of the broker died; restart it", exc_info=duty.exception())
 
 
 def _names(text: str) -> list[str]:

@@ -73,15 +73,15 @@ async def sweep(*, once: bool, as_json: bool, data_dir: str | None) -> None:
 async def check(*, as_json: bool, data_dir: str | None) -> None:
     from broker.store.durability import examine
 
-    settings = _settings()
+    settings = _settings_of_a_short_command()
     async with _store(settings, data_dir) as store:
         await store.ping()
         report = await examine(store.redis)
-    address = _address(settings, data_dir)
+    where = parse(settings.redis_url).safe_url if settings.redis_url else f"embedded, in {_folder(data_dir)}"
     if as_json:
-        click.echo(json.dumps({"redis": address.safe_url, **report.as_dict()}))
+        click.echo(json.dumps({"redis": where, **report.as_dict()}))
     else:
-        click.echo(f"Redis: {address.safe_url}")
+        click.echo(f"Redis: {where}")
         click.echo(report.as_text(colour=sys.stdout.isatty()))
     if report.broken:
         sys.exit(1)
@@ -90,7 +90,7 @@ async def check(*, as_json: bool, data_dir: str | None) -> None:
 async def tokens_create(
     *, roles: list[str], owner: str | None, name: str, days: int | None, as_json: bool, data_dir: str | None
 ) -> None:
-    async with _store(_settings(), data_dir) as store:
+    async with _store(_settings_of_a_short_command(), data_dir) as store:
         label = name or "-".join(roles)
         token_id, token = await store.tokens.create(
             name=label, roles=roles, owner=owner or label, expires_s=days * 86400 if days else None
@@ -103,7 +103,7 @@ async def tokens_create(
 
 
 async def tokens_list(*, as_json: bool, data_dir: str | None) -> None:
-    async with _store(_settings(), data_dir) as store:
+    async with _store(_settings_of_a_short_command(), data_dir) as store:
         rows = await store.tokens.list()
     if as_json:
         click.echo(json.dumps(rows))
@@ -115,7 +115,7 @@ async def tokens_list(*, as_json: bool, data_dir: str | None) -> None:
 
 
 async def tokens_revoke(token_id: str, *, data_dir: str | None) -> None:
-    async with _store(_settings(), data_dir) as store:
+    async with _store(_settings_of_a_short_command(), data_dir) as store:
         if not await store.tokens.revoke(token_id):
             raise BadSettings(f"there is no token with the id {token_id!r}; see `broker tokens list`")
     click.echo(f"revoked {token_id}")
@@ -124,6 +124,13 @@ async def tokens_revoke(token_id: str, *, data_dir: str | None) -> None:
 def _settings(**flags) -> Settings:
     settings = Settings.load(**flags)
     logs.set_up(settings.log_level, settings.log_format)
+    return settings
+
+
+def _settings_of_a_short_command() -> Settings:
+    """Its output is its answer, so only what is wrong is logged."""
+    settings = Settings.load()
+    logs.set_up("warning", settings.log_format)
     return settings
 
 
@@ -137,16 +144,29 @@ def _address(settings: Settings, data_dir: str | None, *, wait_s: float = 0.0) -
 
 
 class _store:
-    """A store for the length of a command."""
+    """A store for the length of a command; without a server, the embedded one runs just as long,
+    so that tokens can be made before the first start."""
 
     def __init__(self, settings: Settings, data_dir: str | None, *, wait_s: float = 0.0):
-        self._store = open_store(settings, _address(settings, data_dir, wait_s=wait_s))
+        self._settings = settings
+        self._data_dir = data_dir
+        self._wait_s = wait_s
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Store:
-        return self._store
+        try:
+            address = _address(self._settings, self._data_dir, wait_s=self._wait_s)
+        except embedded.EmbeddedError:
+            if self._wait_s:
+                raise
+            server = await self._stack.enter_async_context(embedded.EmbeddedServer(_folder(self._data_dir)))
+            address = parse(server.url)
+        store = open_store(self._settings, address)
+        self._stack.push_async_callback(store.close)
+        return store
 
     async def __aexit__(self, *_) -> None:
-        await self._store.close()
+        await self._stack.aclose()
 
 
 def _say_ready(url: str) -> None:

@@ -8,6 +8,7 @@ wider address, every call but the health checks needs one. A token is read from
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from broker.errors import Forbidden, Unauthorized
 from broker.store.tokens import ROLES, Principal, Tokens
@@ -16,6 +17,7 @@ from broker.store.tokens import ROLES, Principal, Tokens
 LOCAL = Principal("local", frozenset(ROLES))
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether nobody but this machine can reach that address."""
     if host == "localhost":

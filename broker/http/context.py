@@ -36,6 +36,8 @@ POST: web.AppKey[Post] = web.AppKey("post", Post)
 DOOR: web.AppKey[Door] = web.AppKey("door", Door)
 LIMITS: web.AppKey[Limits] = web.AppKey("limits", Limits)
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)
+#: The route table, for the document that describes it.
+TABLE: web.AppKey[tuple] = web.AppKey("table", tuple)
 DRAINING: web.AppKey[list] = web.AppKey("draining", list)
 
 #: What the middleware knows of a request, for its handler.

@@ -10,6 +10,7 @@ from aiohttp import web
 from broker import __version__
 
 from .bodies import reply
+from .context import TABLE
 
 _ERROR = {
     "type": "object",
@@ -28,9 +29,7 @@ _ERROR = {
 
 
 async def openapi(request: web.Request) -> web.Response:
-    from .routes import ROUTES
-
-    return reply(describe(ROUTES))
+    return reply(describe(request.app[TABLE]))
 
 
 def describe(routes) -> dict:

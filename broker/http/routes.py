@@ -11,6 +11,7 @@ from broker.model import LLM
 from broker.wire import Registered, Registration, Result, ResultsAnswer
 
 from . import channel, document, health, llms, openai, provider, results
+from .context import TABLE
 from .middleware import PUBLIC
 
 
@@ -59,6 +60,7 @@ ROUTES = (
 
 
 def add_to(app: web.Application) -> None:
+    app[TABLE] = ROUTES
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler)
 

@@ -88,8 +88,8 @@ class Exchange:
             if letter == "E" and taken:
                 break
             self._parts.popleft()
-            if letter == "Q":
-                self._queue_due = None
+            if letter in "QW":
+                self._queue_due = self._loop.time() + self._patience.queue_wait_s if letter == "W" else None
                 continue
             news = False
             if letter == "C":

@@ -6,6 +6,7 @@ travel in one value and the scripts can write them too:
     H  head: JSON {status, headers}     C  bytes for the client
     E  error: JSON {status, code, message}; ends the reply
     D  done; ends the reply             Q  left the waiting line
+    W  the LLM is awake, the wait for a slot begins
 """
 
 from __future__ import annotations

@@ -52,6 +52,10 @@ class Post:
                     await replica.trim()
             except StoreUnavailable:
                 await asyncio.sleep(0.2)
+            except Exception:
+                # Whatever it was, a replica that stops reading its post would answer nobody any more.
+                log.exception("bug", extra={"duty": "post"})
+                await asyncio.sleep(1)
 
     def hand_out(self, inbox: list[list[bytes]], reply: list[list[bytes]]) -> None:
         for fields in inbox:

@@ -91,7 +91,7 @@ class Link:
             if wait_s > 0:
                 raise StoreUnavailable()
             try:
-                async with asyncio.timeout(3):
+                async with asyncio.timeout(5):
                     endpoint = await self._find()
                     self._wire = await _Wire.open(endpoint, self._timeout_s)
             except (OSError, TimeoutError, hiredis.ReplyError) as error:

@@ -1,6 +1,6 @@
 """The Lua scripts: read once from ``lua/``, called by name.
 
-Each is the prelude and its own text. A script starts with ``#!lua`` and, when
+Each is its own text and what it uses of the prelude. A script starts with ``#!lua`` and, when
 it finishes work, ``flags=allow-oom``, so that a full Redis can still end what it
 accepted. Servers that do not know that line (fakeredis) get the text without it.
 """
@@ -8,10 +8,14 @@ accepted. Servers that do not know that line (fakeredis) get the text without it
 from __future__ import annotations
 
 import hashlib
+import re
 from importlib import resources
 from typing import Protocol
 
 from .link import ScriptMissing
+
+
+_DEFINES = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
 
 
 class Caller(Protocol):
@@ -47,11 +51,24 @@ def names() -> list[str]:
 
 
 def compose(name: str, *, shebang: bool = True) -> bytes:
-    """A script's whole text: its first line, the prelude, its body."""
-    body = (_folder() / f"{name}.lua").read_text()
-    first, rest = body.split("\n", 1)
-    text = (_folder() / "prelude.lua").read_text() + rest
+    """A script's whole text: its first line, what it uses of the prelude, its body."""
+    first, body = (_folder() / f"{name}.lua").read_text().split("\n", 1)
+    text = f"{_used(body)}\n{body}"
     return (f"{first}\n{text}" if shebang else text).encode()
+
+
+def _used(body: str) -> str:
+    """The prelude's definitions that ``body`` needs, and those that they need. The server makes
+    every function of a script anew at each call, so the others would cost microseconds."""
+    blocks = (_folder() / "prelude.lua").read_text().split("\n\n")
+    used: list[str] = []
+    text = body
+    # A definition uses only what stands above it.
+    for block in reversed(blocks):
+        if any(re.search(rf"\b{name}\b", text) for name in _DEFINES.findall(block)):
+            used.insert(0, block)
+            text += block
+    return "\n\n".join(used)
 
 
 def _folder():

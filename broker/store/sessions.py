@@ -15,7 +15,7 @@ from .scripts import Scripts
 _REFUSALS = {
     b"public": "{family} {name!r} is a public one; publish under another name.",
     b"held": "{family} {name!r} is published by another session; stop that publisher, or publish under another name.",
-    b"owner": "{family} {name!r} belongs to another owner; publish under another name.",
+    b"owner": "{family} {name!r} belongs to another owner; publish under another name, or have an admin delete it.",
 }
 
 

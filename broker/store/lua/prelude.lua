@@ -1,4 +1,5 @@
--- Prefixed to every script: the clock, and the few acts that several scripts share.
+-- What several scripts share: the clock, and acts. Each script gets the definitions that it uses
+-- (broker/store/scripts.py): a blank line ends a definition, and each uses only those above it.
 -- KEYS[1] is the namespace's prefix, `rv:{ns}:`. A namespace is one slot, so every key
 -- that is built from it is on this node; broker/store/keys.py lists them all.
 -- Rule of the house: a script refuses first and writes last, for Lua does not roll back.
@@ -78,13 +79,12 @@ local function refuse_line(llm, refusal)
 end
 
 -- Writes one task to its session: a place in the stream, a lease on a slot, a ring at the door.
--- A session between two channels gets it when the next one opens.
-local function deliver(tid, llm, sid, session, now, accept_ms)
+-- A session between two channels gets it when the next one opens. `t`: {frame, deadline, ends}.
+local function deliver(tid, llm, sid, session, now, accept_ms, t)
   local key = P .. 'task:' .. tid
-  local t = call('HMGET', key, 'frame', 'deadline', 'ends')
   local entry = call('XADD', P .. 'session-tasks:' .. sid, '*', 't', tid)
   call('HSET', key, 'state', 'sent', 'session', sid, 'entry', entry, 'started', int(now), 'instance', session.instance)
-  call('ZADD', P .. 'leases:' .. llm, t[3], tid)
+  call('ZADD', P .. 'leases:' .. llm, int(t[3]), tid)
   local due = tonumber(t[3])
   if session.accepts == '1' and now + accept_ms < due then due = now + accept_ms end
   call('ZADD', P .. 'timers', int(due), 'task:' .. tid)
@@ -104,10 +104,15 @@ local function session_of(sid)
   }
 end
 
--- Lets those who wait longest take the slots that are free.
-local function promote(llm, now, accept_ms)
+-- Lets those who wait longest take the slots that are free. `took`: how long the answer took that
+-- freed one, for the estimate that those who find the line full are given.
+local function promote(llm, now, accept_ms, took)
   local line = P .. 'waiting:' .. llm
   if call('EXISTS', line) == 0 then return end
+  if took then
+    local average = tonumber(call('HGET', P .. 'load:' .. llm, 'avgMs') or took)
+    call('HSET', P .. 'load:' .. llm, 'avgMs', int(average * 0.8 + took * 0.2))
+  end
   local row = call('HMGET', P .. 'llm:' .. llm, 'status', 'session', 'slots')
   if row[1] ~= 'active' then return end
   local session = session_of(row[2])
@@ -120,7 +125,8 @@ local function promote(llm, now, accept_ms)
     local asker = call('HGET', P .. 'task:' .. tid, 'reply')
     leave_line(llm, tid)
     if asker then
-      deliver(tid, llm, row[2], session, now, accept_ms)
+      deliver(tid, llm, row[2], session, now, accept_ms,
+        call('HMGET', P .. 'task:' .. tid, 'frame', 'deadline', 'ends'))
       tell(asker, tid, 'Q0:')
       free = free - 1
     end
@@ -143,6 +149,10 @@ local function wake_succeeded(llm, now, accept_ms)
   call('HSET', P .. 'llm:' .. llm, 'status', 'active', 'updatedAt', int(now))
   emit('llm.active', llm, 'woken')
   promote(llm, now, accept_ms)
+  -- For those who still wait, the wait for a slot begins now.
+  for _, tid in ipairs(call('ZRANGE', P .. 'waiting:' .. llm, 0, -1)) do
+    tell(call('HGET', P .. 'task:' .. tid, 'reply'), tid, 'W0:')
+  end
 end
 
 local function wake_failed(llm, code, reason)

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- What falls due, for all replicas: tasks past their end or never accepted, grace periods, wakes
 -- past their limit, replicas that died. Every replica calls it; whoever comes first does it.
--- ARGV: limit, accept_ms, grace_ms, expire_ms, steady_ms (a gap in the pulse this long is an
---       outage; replicas get as long to come back before one is called dead)
+-- ARGV: limit, accept_ms, grace_ms, expire_ms, steady_ms (after an outage, seen as a gap in the
+--       pulse, replicas get so long to come back before one is called dead)
 -- Returns: how many things were done
 local limit, accept_ms, grace_ms = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local expire_ms, steady_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -52,7 +52,8 @@ end
 
 local pulse = call('HMGET', P .. 'pulse', 'last', 'since')
 local since = tonumber(pulse[2] or now)
-if not pulse[1] or now - tonumber(pulse[1]) > steady_ms then since = now end
+-- A third of it: a replica beats three times in its life, so a shorter gap cannot have made it miss.
+if not pulse[1] or now - tonumber(pulse[1]) > steady_ms / 3 then since = now end
 call('HSET', P .. 'pulse', 'last', int(now), 'since', int(since))
 if now - since < steady_ms then return done end
 

@@ -43,7 +43,7 @@ call('HSET', P .. 'task:' .. tid, 'llm', llm, 'reply', asker, 'owner', owner, 'f
 if #body > 0 then call('HSET', P .. 'task:' .. tid, 'body', body) end
 call('SADD', P .. 'asked:' .. asker, tid)
 if free then
-  deliver(tid, llm, sid, session, now, accept_ms)
+  deliver(tid, llm, sid, session, now, accept_ms, { frame, deadline, ends })
   return { 'sent' }
 end
 call('ZADD', line, call('INCR', P .. 'arrivals'), tid)

@@ -10,12 +10,6 @@ if call('HGET', P .. 'session:' .. sid, 'owner') ~= owner then return { 'gone' }
 local now = now_ms()
 local answers, replies, freed = {}, {}, {}
 
-local function record_pace(llm, started)
-  local took = now - tonumber(started or now)
-  local average = tonumber(call('HGET', P .. 'load:' .. llm, 'avgMs') or took)
-  call('HSET', P .. 'load:' .. llm, 'avgMs', int(average * 0.8 + took * 0.2))
-end
-
 local function take(tid, seq, count, flag, parts, note)
   local key = P .. 'task:' .. tid
   local t = call('HMGET', key, 'session', 'next', 'state', 'llm', 'reply', 'kind', 'entry', 'started', 'ends')
@@ -56,9 +50,8 @@ local function take(tid, seq, count, flag, parts, note)
     reply[#reply + 1] = parts
   end
   if flag == 'e' then
-    record_pace(t[4], t[8])
     forget(tid, sid, t[4], t[7], t[5])
-    freed[t[4]] = true
+    freed[t[4]] = now - tonumber(t[8] or now)
   end
   return t[3] == 'cancelling' and 'cancelled' or '200'
 end
@@ -72,5 +65,5 @@ for replica, reply in pairs(replies) do
     for i = 1, #reply, 2 do cancel(reply[i], 'client gone') end
   end
 end
-for llm in pairs(freed) do promote(llm, now, accept_ms) end
+for llm, took in pairs(freed) do promote(llm, now, accept_ms, took) end
 return answers
