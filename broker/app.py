@@ -102,7 +102,7 @@ class Broker:
 
     def _application(self) -> web.Application:
         s = self.settings
-        app = web.Application(middlewares=[guard(routes.roles())], client_max_size=s.max_result_bytes)
+        app = web.Application(middlewares=[guard(routes.roles(), routes.last_words())], client_max_size=s.max_result_bytes)
         app[STORE], app[POST], app[RELAY] = self.store, self.post, self.relay
         app[METRICS] = Metrics()
         app[DRAINING] = []

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
+from collections.abc import Callable
 
 import aiohttp
 import msgspec
@@ -27,6 +29,7 @@ log = logging.getLogger("publisher")
 BODY_BYTES = 64 << 20
 EVENT_BYTES = 16 << 20
 PASSED_HEADERS = ("content-type", "retry-after")
+HEAD_ALONE_S = 0.005
 TAIL_S = 0.5  # for the end of a body after [DONE], so that its connection can serve again
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -92,12 +95,23 @@ async def _pass_whole(answer: aiohttp.ClientResponse, out: Outgoing) -> None:
 
 
 async def _pass_stream(answer: aiohttp.ClientResponse, out: Outgoing) -> None:
-    out.head(answer.status, _headers(answer))
+    say_head = functools.partial(out.head, answer.status, _headers(answer))
+    # The head rides with the first words, unless those take their time.
+    alone = asyncio.get_running_loop().call_later(HEAD_ALONE_S, say_head)
+    try:
+        with out.streaming():
+            await _pass_events(answer, out, say_head)
+    finally:
+        alone.cancel()
+
+
+async def _pass_events(answer: aiohttp.ClientResponse, out: Outgoing, say_head: Callable[[], None]) -> None:
     content, events = answer.content, EventReader(EVENT_BYTES)
     with _broken("backend closed the stream in the middle of its answer"):
         while data := await content.readany():
             block = events.feed(data)
             if block:
+                say_head()
                 if end := end_of_done(block):
                     out.events(_text(block[:end], out), done=True)
                     await _read_tail(content)
@@ -108,6 +122,7 @@ async def _pass_stream(answer: aiohttp.ClientResponse, out: Outgoing) -> None:
     rest = events.rest()
     if events.torn:
         raise BackendBroken("backend closed the stream in the middle of an event")
+    say_head()
     end = end_of_done(rest)
     out.events(_text(rest[:end] if end else rest + DONE, out), done=True)
 

@@ -8,7 +8,8 @@ a frame once numbered never changes. After the last frame nothing is added.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,6 +30,8 @@ class Outgoing:
         self.frames: list[Result] = []
         self.queued = False  # the uploader knows that there are frames
         self.begun = False
+        self._headed = False
+        self._spoke = False  # the first words of a stream are out
         self.ended = False
         self.resent_from = -1
         self.stop: Callable[[str, str], None] | None = None  # set by the task that is to be stopped
@@ -36,6 +39,10 @@ class Outgoing:
         self._uploader = uploader
 
     def head(self, status: int, headers: dict[str, str]) -> None:
+        """Status and headers of a stream; said once."""
+        if self._headed:
+            return
+        self._headed = True
         self._add(Result(self.task_id, status=status, headers=headers), FRAME_BYTES)
 
     def events(self, text: str, done: bool = False) -> None:
@@ -46,9 +53,11 @@ class Outgoing:
             last.events += text
             last.done = done
             self.ended = done
-            self._uploader.grew(len(text))
+            self._uploader.grew(len(text), urgent=done)
         else:
-            self._add(Result(self.task_id, chunk=Chunk(events=text, done=done)), len(text), last=done)
+            frame = Result(self.task_id, chunk=Chunk(events=text, done=done))
+            self._add(frame, len(text), last=done, urgent=done or not self._spoke)
+            self._spoke = True
 
     def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
         frame = Result(self.task_id, status=status, headers=headers)
@@ -69,6 +78,15 @@ class Outgoing:
         if not self.begun:
             self._add(Result(self.task_id, accept=True), FRAME_BYTES)
 
+    @contextlib.contextmanager
+    def streaming(self) -> Iterator[None]:
+        """While inside, this task is one of the streams under way."""
+        self._uploader.stream_began()
+        try:
+            yield
+        finally:
+            self._uploader.stream_ended()
+
     def drop(self) -> None:
         """The broker wants no more of this task."""
         self.ended = True
@@ -87,13 +105,13 @@ class Outgoing:
             self.next_seq += 1
         return frame
 
-    def _add(self, frame: Result, size: int, last: bool = False) -> None:
+    def _add(self, frame: Result, size: int, last: bool = False, urgent: bool = True) -> None:
         if self.ended:
             return
         self.begun = True
         self.ended = last
         self.frames.append(frame)
-        self._uploader.add(self, size + FRAME_BYTES)
+        self._uploader.add(self, size + FRAME_BYTES, urgent)
 
 
 def is_last(frame: Result) -> bool:

@@ -27,6 +27,12 @@ log = logging.getLogger("publisher")
 
 BATCH_FRAMES = 1000  # half of what a broker takes in one call
 
+# With many streams under way at a slow pace, a wait of two milliseconds halves what each token
+# costs. First and last frames never wait, nor does anything that is large already.
+LINGER_S = 0.002
+LINGER_STREAMS = 16
+LINGER_BYTES = 32 << 10
+
 
 class Line(NamedTuple):
     out: Outgoing
@@ -53,6 +59,8 @@ class Uploader:
         self._queue: deque[Outgoing] = deque()
         self._waiting_bytes = 0
         self._news = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._under_way = 0
         self._room = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -60,16 +68,26 @@ class Uploader:
 
     # ── for the tasks ───────────────────────────────────────────────────────
 
-    def add(self, out: Outgoing, size: int) -> None:
+    def add(self, out: Outgoing, size: int, urgent: bool = True) -> None:
         self._waiting_bytes += size
+        if urgent:
+            self._urgent.set()
         if not out.queued:
             out.queued = True
             self._queue.append(out)
             self._news.set()
             self._empty.clear()
 
-    def grew(self, size: int) -> None:
+    def grew(self, size: int, urgent: bool) -> None:
         self._waiting_bytes += size
+        if urgent:
+            self._urgent.set()
+
+    def stream_began(self) -> None:
+        self._under_way += 1
+
+    def stream_ended(self) -> None:
+        self._under_way -= 1
 
     @property
     def crowded(self) -> bool:
@@ -89,10 +107,20 @@ class Uploader:
     async def run(self) -> None:
         while True:
             await self._news.wait()
+            if self._under_way >= LINGER_STREAMS and not self._urgent.is_set() and self._waiting_bytes < LINGER_BYTES:
+                await self._linger()
+            self._urgent.clear()
             await self._deliver(self._take())
             if not self._queue:
                 self._news.clear()
                 self._empty.set()
+
+    async def _linger(self) -> None:
+        timer = asyncio.get_running_loop().call_later(LINGER_S, self._urgent.set)
+        try:
+            await self._urgent.wait()
+        finally:
+            timer.cancel()
 
     def _take(self) -> list[Line]:
         batch, size = [], 0

@@ -43,8 +43,9 @@ class Draining(Unavailable):
     retry_after_s = 1
 
 
-def guard(roles: dict[object, str]):
-    """The middleware; ``roles`` says which role each handler asks for."""
+def guard(roles: dict[object, str], last_words: frozenset):
+    """The middleware; ``roles`` says which role each handler asks for, ``last_words`` which
+    handlers still serve a broker that shuts down: without results no running request could end."""
 
     @web.middleware
     async def around(request: web.Request, handler) -> web.StreamResponse:
@@ -57,7 +58,7 @@ def guard(roles: dict[object, str]):
             else:
                 role = roles.get(request.match_info.handler, "")
                 if role != PUBLIC:
-                    if request.app[DRAINING]:
+                    if request.app[DRAINING] and request.match_info.handler not in last_words:
                         raise Draining()
                     request[PRINCIPAL] = await request.app[DOOR].admit(
                         request.headers.get("Authorization", ""), request.host, origin, role
@@ -86,6 +87,9 @@ def guard(roles: dict[object, str]):
             allow_origin(request, response, origin)
             if response.status >= 400 and not request.content.is_eof():
                 # Its body was not read to the end, so nothing that follows can be told from it.
+                response.force_close()
+            elif request.app[DRAINING] and response.status == Draining.status:
+                # Or the client would send its next try on this connection, to us again.
                 response.force_close()
         request.app[METRICS].answered(response.status)
         return response

@@ -67,3 +67,8 @@ def add_to(app: web.Application) -> None:
 
 def roles() -> dict[object, str]:
     return {route.handler: route.role for route in ROUTES}
+
+
+def last_words() -> frozenset:
+    """Handlers of what publishers still have to say to a broker that shuts down."""
+    return frozenset(route.handler for route in ROUTES if route.role == "publisher" and not route.streams)

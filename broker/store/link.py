@@ -1,7 +1,7 @@
 """One lean connection to the node that owns our slot.
 
-Commands of one turn of the event loop leave in one write, and answers are
-handed out in order: that is all the pipelining there is, and it needs no
+While an answer is awaited, the commands of one turn of the event loop leave in
+one write, and answers are handed out in order: that is all the pipelining there is, and it needs no
 timeout object per command (redis-py's cost more than the commands). It never
 sends a command twice: a write whose answer was lost may have happened.
 """
@@ -155,10 +155,14 @@ class _Wire(asyncio.Protocol):
             self._answered_at = self._loop.time()
             if self._timeout_s is not None and self._watch is None:
                 self._watch = self._loop.call_later(self._timeout_s, self._look)
+        if not self._waiting and not self._outgoing:
+            # Nothing to gather with: leave at once, a turn of the loop sooner.
+            self._transport.write(command)
+        else:
+            if not self._outgoing:
+                self._loop.call_soon(self._flush)
+            self._outgoing.append(command)
         self._waiting.append(future)
-        if not self._outgoing:
-            self._loop.call_soon(self._flush)
-        self._outgoing.append(command)
         return future
 
     def close(self, why: str) -> None:
