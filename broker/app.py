@@ -88,17 +88,29 @@ class Broker:
                 log.warning("Redis is away; the other replicas will clean up after this one")
 
     async def drain(self, within_s: float) -> None:
-        """Stops taking requests, sends publishers elsewhere, lets running requests end."""
+        """Stops taking requests and lets the running ones end. Publishers are sent elsewhere at once
+        if there is an elsewhere; else they stay till the end, for what runs needs them."""
         self.app[DRAINING].append(True)
-        for channel in list(self.post.channels.values()):
-            channel.shut_down(retry_ms=200)
+        if not await self._alone():
+            self._send_publishers_away()
         loop = asyncio.get_running_loop()
         until = loop.time() + within_s
         while self.post.exchanges and loop.time() < until:
             await asyncio.sleep(0.05)
+        self._send_publishers_away()
         refusal = failure(503, "broker_stopped", "this broker was shut down before the answer was complete")
         for exchange in list(self.post.exchanges.values()):
             exchange.give_up(refusal)
+
+    async def _alone(self) -> bool:
+        try:
+            return await self.store.replica.alone()
+        except StoreUnavailable:
+            return False
+
+    def _send_publishers_away(self) -> None:
+        for channel in list(self.post.channels.values()):
+            channel.shut_down(retry_ms=200)
 
     def _application(self) -> web.Application:
         s = self.settings

@@ -1,7 +1,7 @@
 """Runs a replica as a process: listens, says where, and on SIGTERM leaves in order.
 
-First no new connections, then publishers are sent elsewhere, then running
-requests may end, then the rest is told why.
+First no new connections, then publishers are sent to the other replicas, if
+there are any, then running requests may end, then the rest is told why.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import suppress
 from aiohttp import web
 
 from broker.app import Broker, open_store
+from broker.errors import StoreUnavailable
 from broker.http.auth import is_loopback
 from broker.http.edge import Runner
 from broker.settings import BadSettings, Settings
@@ -62,7 +63,14 @@ async def serve(settings: Settings, address: Address, *, ready: Callable[[str], 
 
 
 async def _check_openness(settings: Settings, tokens: Tokens) -> None:
-    if settings.auth == "required" or await tokens.exist():
+    if settings.auth == "required":
+        return
+    try:
+        if await tokens.exist():
+            return
+    except StoreUnavailable:
+        # Beyond loopback the door asks for tokens whether or not there are any; so it is safe to listen.
+        log.warning("Redis does not answer yet, so nobody is let in until it does")
         return
     if not is_loopback(settings.host):
         raise BadSettings(

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 _PLAIN = {"redis_url": "REDIS_URL", "host": "HOST", "port": "PORT"}
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 
 
@@ -43,7 +43,7 @@ class Settings(BaseModel):
     stale_seconds: Seconds = Field(90, description="no heartbeat for so long: inactive")
     expire_seconds: Seconds = Field(4 * 3600, description="inactive for so long: deleted")
     sweep_seconds: Seconds = Field(60, description="time between sweeps")
-    reconnect_grace_seconds: float = Field(5, ge=0, description="how long running tasks wait for a lost channel")
+    reconnect_grace_seconds: float = Field(5, ge=0, allow_inf_nan=False, description="how long running tasks wait for a lost channel")
     accept_seconds: Seconds = Field(10, description="an unaccepted task is given again after so long")
     lease_grace_seconds: Seconds = Field(5, description="a slot is freed so long after its request's deadline")
     wake_limit_seconds: Seconds = Field(600, description="longest wake")

@@ -7,6 +7,8 @@ kinds that they do not know. JSON is camelCase on the wire, snake_case in Python
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 PROTOCOL = 1
@@ -95,12 +97,13 @@ class ProviderEntry(msgspec.Struct, rename="camel"):
     """An LLM that a publisher registers. Left-out optional fields keep their value."""
 
     name: str
-    type: str = "openai"
+    type: str | msgspec.UnsetType = msgspec.UNSET
     model: str | msgspec.UnsetType = msgspec.UNSET
     tier: str | msgspec.UnsetType = msgspec.UNSET
     description: str | msgspec.UnsetType = msgspec.UNSET
     extra_config: dict | msgspec.UnsetType = msgspec.UNSET
-    initial_status: str | msgspec.UnsetType = msgspec.UNSET
+    # ``hibernating``; anything else, of whatever type, counts as ``active``.
+    initial_status: Any = msgspec.UNSET
     slots: int | msgspec.UnsetType = msgspec.UNSET
     group: str | msgspec.UnsetType = msgspec.UNSET
 

@@ -105,6 +105,8 @@ async def _stream(request: web.Request, exchange: Exchange) -> web.StreamRespons
         if response is None:
             raise
         request.app[METRICS].relayed("stream", refusal.code, exchange)
+        # The publisher hears why at once, however slowly the client reads the rest.
+        request.app[RELAY].end(exchange, refusal.code)
         await response.write_eof(_error_event(refusal.shape()["error"], refusal.status))
         return response
 

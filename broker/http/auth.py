@@ -58,4 +58,4 @@ class Door:
         if origin and origin not in self.origins and "*" not in self.origins:
             address = origin.partition("://")[2]
             if not is_loopback(address.rsplit(":", 1)[0] if not address.endswith("]") else address):
-                raise Forbidden(f"Pages of {origin} may not call this broker (BROKER_CORS_ORIGINS).")
+                raise Forbidden(f"Pages of {origin!r} may not call this broker (BROKER_CORS_ORIGINS).")

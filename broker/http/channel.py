@@ -39,7 +39,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     try:
         await store.sessions.open_channel(
             sid, owner, channel=channel.name, replica=store.replica.name,
-            instance=request.headers.get(INSTANCE_HEADER, ""),
+            instance=request.headers.get(INSTANCE_HEADER, "").encode("utf-8", "replace").decode(),
         )
         log.info("channel open", extra={"session": sid})
         return await _write(request, channel)
@@ -53,8 +53,9 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
 
 async def _write(request: web.Request, channel: Channel) -> web.StreamResponse:
-    response = EventSourceResponse(headers={REQUEST_ID: request[ID]})
-    response.ping_interval = request.app[LIMITS].channel_ping_s
+    response = EventSourceResponse(
+        headers={REQUEST_ID: request[ID]}, ping_interval=request.app[LIMITS].channel_ping_s
+    )
     await response.prepare(request)
     _notice_silence(request)
     channel.opened = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -34,7 +35,7 @@ async def openapi(request: web.Request) -> web.Response:
 
 def describe(routes) -> dict:
     """The document for a table of routes."""
-    types = [kind for route in routes for kind in (route.takes, route.gives) if kind is not None]
+    types = [_plain(kind) for route in routes for kind in (route.takes, route.gives) if kind is not None]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     found = iter(schemas)
     paths: dict[str, dict] = {}
@@ -52,6 +53,20 @@ def describe(routes) -> dict:
         },
         "paths": paths,
     }
+
+
+def _plain(kind: object) -> object:
+    """To a reader a Raw field is any JSON; msgspec cannot write such a field's default into a schema."""
+    fields = msgspec.structs.fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ()
+    if not any(field.type is msgspec.Raw for field in fields):
+        return kind
+    shown = [
+        (field.encode_name, Any, msgspec.UNSET) if field.type is msgspec.Raw
+        else (field.encode_name, field.type) if field.required
+        else (field.encode_name, field.type, field.default)
+        for field in fields
+    ]
+    return msgspec.defstruct(kind.__name__, shown, namespace={"__doc__": kind.__doc__})
 
 
 def _operation(route, path: str, takes: dict | None, gives: dict | None) -> dict:

@@ -6,11 +6,12 @@ from __future__ import annotations
 import logging
 
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError
 from aiohttp.web_protocol import RequestHandler
 
 from broker.errors import BadRequest, Refusal
 
-from .bodies import refusal_reply
+from .bodies import UnsupportedEncoding, refusal_reply
 from .middleware import Bug
 
 log = logging.getLogger(__name__)
@@ -27,10 +28,13 @@ class _Connection(RequestHandler):
 
     def handle_error(self, request, status=500, exc=None, message=None):
         refusal: Refusal = BadHttp()
+        refusal.status = status
         if status >= 500:
             log.error("bug", exc_info=exc)
             refusal = Bug()
-        refusal.status = status
+        if isinstance(exc, ContentEncodingError):
+            # Encodings that aiohttp cannot undo end here, the others in read_body.
+            refusal = UnsupportedEncoding()
         response = refusal_reply(refusal)
         response.force_close()
         return response

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import secrets
 import uuid
+from unicodedata import category
 
 import msgspec
 from aiohttp import web
 
-from broker.errors import BadRequest, Unprocessable
+from broker.errors import BadRequest, UnknownSession, Unprocessable
 from broker.wire import PROTOCOL, SESSION_HEADER, AgentEntry, ProviderEntry, Registered, Registration
 
 from .bodies import decode, read_body, reply
@@ -97,10 +98,12 @@ async def task_request(request: web.Request) -> web.Response:
 
 
 def session_named(request: web.Request, in_body: str | None) -> str:
-    """The session that a call is about. Raises BadRequest."""
+    """The session that a call is about. Raises BadRequest, UnknownSession (no such id can be one)."""
     sid = in_body or request.headers.get(SESSION_HEADER)
     if not sid:
         raise BadRequest(f"Name the session: `providerSessionId` in the body, or the header {SESSION_HEADER}.")
+    if not _SESSION.fullmatch(sid):
+        raise UnknownSession()
     return sid
 
 
@@ -120,7 +123,7 @@ def _llm(index: int, entry: ProviderEntry) -> dict:
         "type": entry.type, "model": entry.model, "tier": entry.tier, "description": entry.description,
         "extraConfig": entry.extra_config, "slots": entry.slots, "group": entry.group,
     }
-    defaults = {"model": entry.name, "tier": "fast", "description": "", "extraConfig": "{}", "slots": "1"}
+    defaults = {"type": "openai", "model": entry.name, "tier": "fast", "description": "", "extraConfig": "{}", "slots": "1"}
     return {
         "name": entry.name, "id": str(uuid.uuid4()), "initial": initial, "fields": _stored(given), "defaults": defaults,
     }
@@ -151,10 +154,9 @@ def _stored(fields: dict) -> dict[str, str]:
 
 
 def _check_name(where: str, name: str) -> None:
-    bad = not 1 <= len(name) <= 128 or name.startswith("_") or any(not char.isprintable() for char in name)
-    if bad:
+    if not 1 <= len(name) <= 128 or name.startswith("_") or any(category(char) == "Cc" for char in name):
         raise Unprocessable(
-            f"{where}.name: 1 to 128 printable characters, the first not `_`.", param=f"{where}.name"
+            f"{where}.name: 1 to 128 characters, no control characters, the first not `_`.", param=f"{where}.name"
         )
 
 

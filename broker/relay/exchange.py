@@ -42,6 +42,7 @@ class Exchange:
         self._timer: asyncio.TimerHandle | None = None
         self._reader = asyncio.current_task()
         self._overflowed = False
+        self._given_up = False
         self.started_at = self._loop.time()
         self._deadline = self.started_at + patience.deadline_s
         self._queue_due: float | None = None
@@ -50,7 +51,8 @@ class Exchange:
     def put(self, parts: bytes) -> None:
         """Takes what the reply stream brought. Never waits: a client that does not read is cancelled
         instead of keeping the others waiting."""
-        if self._held >= self._patience.buffer_bytes and not self._overflowed:
+        # A reader that waits for us is not slow, however much comes at once.
+        if self._held >= self._patience.buffer_bytes and not self._overflowed and self._waiter is None:
             self._overflowed = True
             self._reader.cancel()
             return
@@ -64,7 +66,9 @@ class Exchange:
             self._queue_due = self._loop.time() + self._patience.queue_wait_s
 
     def give_up(self, refusal: bytes) -> None:
-        """Ends the exchange from this side, with parts as a publisher would send them."""
+        """Ends the exchange from this side, with parts as a publisher would send them. Its task has
+        not ended by that, so it is still to be cancelled."""
+        self._given_up = True
         self._parts.extend(split(refusal))
         self._wake()
 
@@ -99,7 +103,7 @@ class Exchange:
             elif letter == "D":
                 self.ended = self.done = True
             else:
-                self.ended = True
+                self.ended = not self._given_up
                 failure = read_failure(content)
                 raise Relayed(failure.status, failure.code, failure.message)
         if news:

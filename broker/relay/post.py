@@ -60,12 +60,9 @@ class Post:
     def hand_out(self, inbox: list[list[bytes]], reply: list[list[bytes]]) -> None:
         for fields in inbox:
             entry = dict(zip(fields[::2], fields[1::2], strict=True))
-            channel = self.channels.get(entry.get(b"c", b""))
-            if channel is None:
-                continue
             if b"f" in entry:
-                channel.put(entry[b"f"])
-            else:
+                self.deliver(entry[b"c"], entry[b"f"])
+            elif channel := self.channels.get(entry.get(b"c", b"")):
                 channel.end(entry[b"x"].decode())
         exchanges = self.exchanges
         for fields in reply:
@@ -73,6 +70,11 @@ class Post:
                 exchange = exchanges.get(task)
                 if exchange is not None:
                     exchange.put(parts)
+
+    def deliver(self, channel: bytes, frame: bytes) -> None:
+        """A frame for a channel; one that has closed meanwhile gets it again when its session comes back."""
+        if open_channel := self.channels.get(channel):
+            open_channel.put(frame)
 
     def void(self) -> None:
         """The others took this replica for dead: its channels are not the sessions' any more, and its

@@ -52,10 +52,11 @@ class Relay:
         # Open before the task exists: its first frame may be here before dispatch has returned.
         self._post.exchanges[request_id.encode()] = exchange
         frame, body = self._frame(call, request_id)
+        deadline_ms = int(call.patience.deadline_s * 1000)
         try:
-            state, _place = await self._store.tasks.dispatch(
+            given = await self._store.tasks.dispatch(
                 call.llm, request_id, owner=call.owner, frame=frame, body=body,
-                deadline_ms=int(call.patience.deadline_s * 1000),
+                deadline_ms=deadline_ms,
             )
         except (StoreUnavailable, asyncio.CancelledError):
             # It may have been accepted all the same.
@@ -65,8 +66,10 @@ class Relay:
             exchange.ended = True
             self.end(exchange, "")
             raise
-        if state != "sent":
-            exchange.queued(waking=state == "waking")
+        if given.channel:
+            self._post.deliver(given.channel, b"%s%d}" % (frame, max(1, deadline_ms)))
+        if given.state != "sent":
+            exchange.queued(waking=given.state == "waking")
         return exchange
 
     def end(self, exchange: Exchange, reason: str) -> None:

@@ -32,22 +32,26 @@ channels:<replica>       set     sessions whose channel a replica holds
 asked:<replica>          set     requests whose client is at a replica
 inbox:<replica>          stream  frames for its channels; TTL, trimmed as read
 reply:<replica>          stream  parts for its requests; TTL, trimmed as read
+sweep-lock               string  who sweeps now; TTL
 pulse                    hash    last and first tick of the reaper since an outage
 events                   stream  changes of state, the last 10,000
 =======================  ======  =====================================================
 
 Outside any namespace: ``rv:token:<sha256>`` (hash: id, name, roles, owner,
-namespace, createdAt, expiresAt) and ``rv:tokens`` (set of those digests).
+namespace, createdAt, expiresAt) and ``rv:tokens:<namespace>`` (set of the digests of
+every token ever made there: revoking the last one opens no broker).
 """
 
 from __future__ import annotations
-
-TOKENS = "rv:tokens"
 
 
 def prefix(namespace: str) -> str:
     """What every key of a namespace begins with."""
     return "rv:{%s}:" % namespace
+
+
+def tokens(namespace: str) -> str:
+    return f"rv:tokens:{namespace}"
 
 
 def token(digest: str) -> str:

@@ -23,11 +23,13 @@ class Replica:
         self._scripts = scripts
         self._inbox = f"{prefix}inbox:{name}".encode()
         self._reply = f"{prefix}reply:{name}".encode()
+        self._replicas = f"{prefix}replicas"
         self._lock = f"{prefix}sweep-lock"
         self._ttl_ms = ttl_ms
         self._due = (200, accept_ms, grace_ms, expire_ms, ttl_ms)
         self._sweep = (200, stale_ms, expire_ms, settle_ms)
         self._grace_ms = grace_ms
+        self._accept_ms = accept_ms
         self._sweep_ms = sweep_ms
         self._last = {self._inbox: b"0", self._reply: b"0"}
         self._untrimmed: dict[bytes, bytes] = {}
@@ -39,8 +41,12 @@ class Replica:
             self._last = {self._inbox: b"0", self._reply: b"0"}
         return answer == b"ok"
 
+    async def alone(self) -> bool:
+        """Whether no other replica serves this namespace."""
+        return int(await self._link.call("ZCARD", self._replicas)) <= 1
+
     async def leave(self) -> None:
-        await self._scripts.run("replica_leave", self.name, self._grace_ms)
+        await self._scripts.run("replica_leave", self.name, self._grace_ms, self._accept_ms)
 
     async def read(self) -> tuple[list[list[bytes]], list[list[bytes]]]:
         """What came since the last read: (inbox entries, reply entries), each a flat list of fields

@@ -45,7 +45,7 @@ class Rows:
     async def delete_llm(self, key: str, *, owner: str | None) -> None:
         """Deletes an LLM row. ``owner`` None: an admin's call. Raises UnknownLLM, Conflict."""
         llm = await self.llm(key)
-        verdict, *pinned = await self._scripts.run("llm_delete", llm.name, owner or "")
+        verdict, *pinned = await self._scripts.run("llm_delete", llm.name, owner or "", *self._ages)
         if verdict == b"unknown":
             raise UnknownLLM(f"There is no LLM {key!r} of yours.")
         if verdict == b"pinned":

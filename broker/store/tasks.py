@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from broker.errors import NotYet, PublisherOffline, QueueFull, UnknownLLM, UnknownSession, UnknownTask
 
@@ -27,6 +28,15 @@ class Item:
     lines: list[int] = field(default_factory=list)
 
 
+class Dispatched(NamedTuple):
+    """What became of a request: sent | waiting | waking, its place in line, and, when this replica
+    holds the publisher's channel itself, that channel's name: the frame is then to be written here."""
+
+    state: str
+    place: int
+    channel: bytes = b""
+
+
 class Tasks:
     def __init__(
         self, scripts: Scripts, replica: str, *, accept_ms: int, stale_ms: int, expire_ms: int,
@@ -40,8 +50,8 @@ class Tasks:
 
     async def dispatch(
         self, llm: str, task: str, *, owner: str, frame: bytes, body: bytes, deadline_ms: int
-    ) -> tuple[str, int]:
-        """Gives a request to the LLM's session. Returns (sent | waiting | waking, place in line).
+    ) -> Dispatched:
+        """Gives a request to the LLM's session.
 
         ``frame`` is the JSON up to and with ``"deadlineMs":``; ``body`` what is too
         large for it. Raises UnknownLLM, PublisherOffline, QueueFull.
@@ -50,9 +60,9 @@ class Tasks:
             "task_dispatch", llm, task, self._replica, owner, frame, body, deadline_ms, *self._limits
         )
         if verdict == b"sent":
-            return "sent", 0
+            return Dispatched("sent", 0, *rest)
         if verdict in (b"waiting", b"waking"):
-            return verdict.decode(), int(rest[0])
+            return Dispatched(verdict.decode(), int(rest[0]))
         if verdict == b"full":
             raise QueueFull(
                 f"Too many requests wait for {llm!r}; try again in {int(rest[0])} s.", retry_after_s=int(rest[0])
@@ -76,7 +86,7 @@ class Tasks:
 
     async def cancel(self, task: str, reason: str, *, owner: str = "", refusal: bytes = b"") -> bool:
         """Stops a request wherever it is. False: there is none (for that owner)."""
-        return await self._scripts.run("task_cancel", task, reason, owner, refusal) != b"gone"
+        return await self._scripts.run("task_cancel", task, reason, owner, refusal, self._accept_ms) != b"gone"
 
     async def request(self, sid: str, owner: str, task: str) -> bytes:
         """The body of a request that was too large for its frame. Raises UnknownTask."""

@@ -40,12 +40,14 @@ class Tokens:
     def __init__(self, redis, namespace: str):
         self._redis = redis
         self._namespace = namespace
+        self._index = keys.tokens(namespace)
         self._known: dict[str, tuple[float, Principal | None]] = {}
         self._any: tuple[float, bool] = (0.0, False)
 
     async def find(self, token: str) -> Principal | None:
         """Whose token this is; None for one that is unknown, revoked, expired or another namespace's."""
-        digest = hashlib.sha256(token.encode()).hexdigest()
+        # A header holds whatever bytes were sent; those that are no UTF-8 are nobody's token.
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
         now = time.monotonic()
         known = self._known.get(digest)
         if known and known[0] > now:
@@ -57,10 +59,10 @@ class Tokens:
         return principal
 
     async def exist(self) -> bool:
-        """Whether any token was made; a broker with tokens is not open."""
+        """Whether any token was ever made; revoking the last one does not open the broker again."""
         now = time.monotonic()
         if self._any[0] <= now:
-            self._any = (now + _REMEMBER_S, bool(await self._ask(self._redis.scard(keys.TOKENS))))
+            self._any = (now + _REMEMBER_S, bool(await self._ask(self._redis.exists(self._index))))
         return self._any[1]
 
     async def create(self, *, name: str, roles: list[str], owner: str, expires_s: int | None = None) -> tuple[str, str]:
@@ -76,27 +78,22 @@ class Tokens:
         await self._ask(self._redis.hset(keys.token(digest), mapping=row))
         if expires_s:
             await self._ask(self._redis.expire(keys.token(digest), expires_s))
-        await self._ask(self._redis.sadd(keys.TOKENS, digest))
+        await self._ask(self._redis.sadd(self._index, digest))
         return digest[:12], token
 
     async def list(self) -> list[dict[str, str]]:
         rows = []
-        for digest in await self._ask(self._redis.smembers(keys.TOKENS)):
+        for digest in await self._ask(self._redis.smembers(self._index)):
             row = await self._ask(self._redis.hgetall(keys.token(digest.decode())))
             if row:
                 rows.append({key.decode(): value.decode() for key, value in row.items()})
-            else:
-                await self._ask(self._redis.srem(keys.TOKENS, digest))
-        mine = [row for row in rows if row["namespace"] == self._namespace]
-        return sorted(mine, key=lambda row: int(row["createdAt"]))
+        return sorted(rows, key=lambda row: int(row["createdAt"]))
 
     async def revoke(self, token_id: str) -> bool:
         """Ends a token by its id. False: there is none."""
-        for digest in await self._ask(self._redis.smembers(keys.TOKENS)):
+        for digest in await self._ask(self._redis.smembers(self._index)):
             if digest.decode()[:12] == token_id:
-                await self._ask(self._redis.delete(keys.token(digest.decode())))
-                await self._ask(self._redis.srem(keys.TOKENS, digest))
-                return True
+                return bool(await self._ask(self._redis.delete(keys.token(digest.decode()))))
         return False
 
     async def _read(self, digest: str) -> Principal | None:

@@ -152,7 +152,8 @@ class Backend:
         if asked.get("stream"):
             return await self._stream(request, asked, script)
         await asyncio.sleep(script.delay_s * script.tokens)
-        return web.json_response(_completion(asked, script))
+        made = _text_completion if request.path == "/v1/completions" else _completion
+        return web.json_response(made(asked, script))
 
     async def _stream(self, request: web.Request, asked: dict, script: Script) -> web.StreamResponse:
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -166,6 +167,8 @@ class Backend:
             await self._write(answer, _event(json.dumps(_chunk(asked, script, number), ensure_ascii=False), script))
         if script.hang == "stream":
             await asyncio.Event().wait()
+        if asked.get("stream_options", {}).get("include_usage"):
+            await self._write(answer, _event(json.dumps(_usage_chunk(asked, script)), script))
         if not script.no_done:
             await self._write(answer, _event("[DONE]", script))
         await answer.write_eof()
@@ -193,9 +196,31 @@ def _word(script: Script, number: int) -> str:
 
 
 def _chunk(asked: dict, script: Script, number: int) -> dict:
-    delta = {"content": _word(script, number)}
+    delta: dict = {"content": _word(script, number)}
+    if asked.get("tools"):
+        call = {"index": 0, "function": {"arguments": "{" if number == 0 else ""}}
+        if number == 0:
+            call |= {"id": "call_1", "type": "function"}
+            call["function"]["name"] = asked["tools"][0]["function"]["name"]
+        if number == script.tokens - 1:
+            call["function"]["arguments"] += "}"
+        delta = {"tool_calls": [call]}
     return {"id": "c", "object": "chat.completion.chunk", "model": asked.get("model"),
             "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+
+
+def _usage_chunk(asked: dict, script: Script) -> dict:
+    return {"id": "c", "object": "chat.completion.chunk", "model": asked.get("model"), "choices": [], "usage": _usage(script)}
+
+
+def _usage(script: Script) -> dict:
+    return {"prompt_tokens": 1, "completion_tokens": script.tokens, "total_tokens": 1 + script.tokens}
+
+
+def _text_completion(asked: dict, script: Script) -> dict:
+    text = "".join(_word(script, number) for number in range(script.tokens))
+    return {"id": "c", "object": "text_completion", "model": asked.get("model"), "usage": _usage(script),
+            "choices": [{"index": 0, "text": text, "finish_reason": "stop", "logprobs": None}]}
 
 
 def _completion(asked: dict, script: Script) -> dict:
@@ -204,8 +229,7 @@ def _completion(asked: dict, script: Script) -> dict:
         call = {"name": asked["tools"][0]["function"]["name"], "arguments": "{}"}
         message = {"role": "assistant", "content": None,
                    "tool_calls": [{"id": "call_1", "type": "function", "function": call}]}
-    usage = {"prompt_tokens": 1, "completion_tokens": script.tokens, "total_tokens": 1 + script.tokens}
-    return {"id": "c", "object": "chat.completion", "model": asked.get("model"), "usage": usage, "unknown_field": 1.0,
+    return {"id": "c", "object": "chat.completion", "model": asked.get("model"), "usage": _usage(script), "unknown_field": 1.0,
             "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if asked.get("tools") else "stop"}]}
 
 

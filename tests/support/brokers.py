@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,14 +26,28 @@ QUICK = {
 class Replica:
     """One running broker. ``http`` is a client session; ``call`` answers (status, JSON, headers)."""
 
-    def __init__(self, broker: Broker, url: str, http: aiohttp.ClientSession):
+    def __init__(self, broker: Broker, url: str, http: aiohttp.ClientSession, runner: Runner | None = None):
         self.broker = broker
         self.url = url
         self.http = http
+        self._runner = runner
+
+    async def die(self) -> None:
+        """As a killed process: its connections break, and nothing that it does reaches Redis any more."""
+        await self.broker.store.close()
+        for connection in list(self._runner.server.connections):
+            if connection.transport:
+                connection.transport.abort()
+        # Handlers that end now leave errands behind, which nobody will ever run.
+        await asyncio.sleep(0.05)
+        for errand in list(self.broker.post._errands):
+            errand.cancel()
 
     async def call(self, method: str, path: str, body: object = None, *, headers: dict | None = None):
         """``body``: bytes as they are, anything else as JSON."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        if data and len(data) > 1 << 20:
+            data = io.BytesIO(data)  # aiohttp's client warns about large bodies in one piece
         async with self.http.request(method, self.url + path, data=data, headers=headers) as response:
             text = await response.read()
             try:
@@ -76,7 +91,7 @@ async def replica(place: Place, **given) -> AsyncIterator[Replica]:
             connector = aiohttp.TCPConnector(limit=0)
             timeout = aiohttp.ClientTimeout(total=None)
             async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
-                yield Replica(broker, f"http://127.0.0.1:{port}", http)
+                yield Replica(broker, f"http://127.0.0.1:{port}", http, runner)
                 await broker.drain(0)
             await runner.cleanup()
     finally:

@@ -4,6 +4,7 @@ of its own, so tests share servers and still cannot meet.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 
@@ -12,6 +13,7 @@ import hiredis
 from redis.exceptions import NoScriptError, RedisError
 
 from broker.app import open_store, timers
+from broker.errors import StoreUnavailable
 from broker.settings import Settings
 from broker.store import Store
 from broker.store.address import parse
@@ -123,14 +125,25 @@ class FakeLink:
     def __init__(self, server: fakeredis.FakeServer) -> None:
         self._redis = fakeredis.FakeAsyncRedis(server=server, version=(7,), protocol=2)
         self._redis.response_callbacks.clear()
+        self._closed = False
 
     async def call(self, *command) -> object:
+        if self._closed:
+            raise StoreUnavailable("the broker is shutting down")
         try:
-            return await self._redis.execute_command(*command)
+            # fakeredis may swallow a cancellation that comes while it connects; whoever waits does not.
+            asking = asyncio.ensure_future(self._redis.execute_command(*command))
+            asking.add_done_callback(lambda done: done.cancelled() or done.exception())
+            try:
+                return await asyncio.shield(asking)
+            except asyncio.CancelledError:
+                asking.cancel()
+                raise
         except NoScriptError as error:
             raise ScriptMissing(str(error)) from error
         except RedisError as error:
             raise ValueError(f"Redis answered: {error}") from hiredis.ReplyError(str(error))
 
     async def close(self) -> None:
+        self._closed = True
         await self._redis.aclose()

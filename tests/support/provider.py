@@ -78,6 +78,8 @@ class Provider:
 
     async def open(self) -> None:
         """Opens the channel; returns when it is open."""
+        if self._response and self.closed.is_set():
+            self._response.close()
         self.closed.clear()
         self._response = await self.replica.http.get(
             self.replica.url + BASE + "/_provider-stream", headers=self.headers

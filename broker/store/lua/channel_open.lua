@@ -34,9 +34,9 @@ for _, entry in ipairs(call('XRANGE', P .. 'session-tasks:' .. sid, '-', '+')) d
   elseif t[7] == 'cancelling' then
     ring(replica, channel, cjson.encode({ kind = 'cancel', taskId = tid, reason = 'cancelled' }))
   else
-    call('HSET', P .. 'task:' .. tid, 'instance', instance)
+    call('HSET', P .. 'task:' .. tid, 'instance', instance, 'given', '1')
     local frame = t[1]
-    if t[6] ~= 'wake' then frame = frame .. int(math.max(1, tonumber(t[2]) - now)) .. '}' end
+    if t[6] ~= 'wake' then frame = framed(frame, t[2], now) end
     ring(replica, channel, frame)
   end
 end

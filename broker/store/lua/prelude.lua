@@ -78,17 +78,22 @@ local function refuse_line(llm, refusal)
   call('HDEL', P .. 'load:' .. llm, 'waitingBytes')
 end
 
--- Writes one task to its session: a place in the stream, a lease on a slot, a ring at the door.
--- A session between two channels gets it when the next one opens. `t`: {frame, deadline, ends}.
-local function deliver(tid, llm, sid, session, now, accept_ms, t)
+-- A task's frame as it leaves now: what is kept of it ends before the time that is left.
+local function framed(frame, deadline, now)
+  return frame .. int(math.max(1, tonumber(deadline) - now)) .. '}'
+end
+
+-- Writes one task to its session: a place in the stream, a lease on a slot. Whoever calls rings;
+-- a session between two channels gets it when the next one opens.
+local function deliver(tid, llm, sid, session, now, accept_ms, ends)
   local key = P .. 'task:' .. tid
   local entry = call('XADD', P .. 'session-tasks:' .. sid, '*', 't', tid)
-  call('HSET', key, 'state', 'sent', 'session', sid, 'entry', entry, 'started', int(now), 'instance', session.instance)
-  call('ZADD', P .. 'leases:' .. llm, int(t[3]), tid)
-  local due = tonumber(t[3])
+  call('HSET', key, 'state', 'sent', 'session', sid, 'entry', entry, 'started', int(now), 'instance', session.instance,
+    'given', session.open and '1' or '0')
+  call('ZADD', P .. 'leases:' .. llm, int(ends), tid)
+  local due = tonumber(ends)
   if session.accepts == '1' and now + accept_ms < due then due = now + accept_ms end
   call('ZADD', P .. 'timers', int(due), 'task:' .. tid)
-  ring(session.replica, session.channel, t[1] .. int(math.max(1, tonumber(t[2]) - now)) .. '}')
 end
 
 -- The part of a session that delivery needs; nil for a session that is not there.
@@ -125,8 +130,9 @@ local function promote(llm, now, accept_ms, took)
     local asker = call('HGET', P .. 'task:' .. tid, 'reply')
     leave_line(llm, tid)
     if asker then
-      deliver(tid, llm, row[2], session, now, accept_ms,
-        call('HMGET', P .. 'task:' .. tid, 'frame', 'deadline', 'ends'))
+      local t = call('HMGET', P .. 'task:' .. tid, 'frame', 'deadline', 'ends')
+      deliver(tid, llm, row[2], session, now, accept_ms, t[3])
+      ring(session.replica, session.channel, framed(t[1], t[2], now))
       tell(asker, tid, 'Q0:')
       free = free - 1
     end
@@ -183,23 +189,27 @@ local function lose_work(sid, message)
   end
 end
 
+-- Marks one row inactive, since `since`. Returns 1, or 0 when it is that already.
+local function rest_row(member, since, last_beat, expire_ms)
+  local status = call('HGET', P .. member, 'status')
+  if not status or status == 'inactive' then return 0 end
+  call('HSET', P .. member, 'before', status, 'status', 'inactive',
+    'inactiveSince', int(since), 'lastHeartbeatAt', last_beat, 'updatedAt', int(since))
+  local family = string.match(member, '^(%a+):')
+  call('ZADD', P .. 'expiring:' .. family, int(since + expire_ms), member)
+  emit(family .. '.inactive', string.sub(member, #family + 2), '')
+  if family == 'llm' then
+    wake_failed(string.sub(member, 5), 'publisher_offline', 'the publisher went offline during the wake')
+  end
+  return 1
+end
+
 -- Marks the rows of a session inactive, since `since`; returns how many changed.
 local function rest_rows(sid, since, expire_ms)
   local changed = 0
-  local beat = call('HGET', P .. 'session:' .. sid, 'heartbeatAt') or int(since)
+  local last_beat = call('HGET', P .. 'session:' .. sid, 'heartbeatAt') or int(since)
   for _, member in ipairs(call('SMEMBERS', P .. 'session-rows:' .. sid)) do
-    local status = call('HGET', P .. member, 'status')
-    if status and status ~= 'inactive' then
-      call('HSET', P .. member, 'before', status, 'status', 'inactive',
-        'inactiveSince', int(since), 'lastHeartbeatAt', beat, 'updatedAt', int(since))
-      local family = string.match(member, '^(%a+):')
-      call('ZADD', P .. 'expiring:' .. family, int(since + expire_ms), member)
-      emit(family .. '.inactive', string.sub(member, #family + 2), '')
-      if family == 'llm' then
-        wake_failed(string.sub(member, 5), 'publisher_offline', 'the publisher went offline during the wake')
-      end
-      changed = changed + 1
-    end
+    changed = changed + rest_row(member, since, last_beat, expire_ms)
   end
   call('HSET', P .. 'session:' .. sid, 'down', '1')
   return changed
@@ -260,6 +270,11 @@ local function public_agents(llm)
   return names
 end
 
+-- Whether a row stays beyond its time, inactive: an LLM that public agents are pinned to does.
+local function kept(member)
+  return string.sub(member, 1, 4) == 'llm:' and #public_agents(string.sub(member, 5)) > 0
+end
+
 -- Deletes an LLM row and, first, the virtual agents pinned to it; returns how many rows went.
 local function drop_llm(name)
   local row = call('HMGET', P .. 'llm:' .. name, 'id', 'session')
@@ -289,6 +304,11 @@ end
 -- A heartbeat covers every row of the session and brings the inactive ones back to what they were.
 -- A row that is past its time is gone for good, as readers have seen already.
 local function beat(sid, now, stale_ms, expire_ms)
+  local last = tonumber(call('HGET', P .. 'session:' .. sid, 'heartbeatAt') or now)
+  if last + stale_ms + expire_ms <= now and call('EXISTS', P .. 'alive:' .. sid) == 0 then
+    -- No sweep came by since they ran out.
+    rest_rows(sid, last + stale_ms, expire_ms)
+  end
   call('SET', P .. 'alive:' .. sid, int(now), 'PX', int(stale_ms))
   call('HSET', P .. 'session:' .. sid, 'heartbeatAt', int(now))
   call('ZADD', P .. 'heartbeats', int(now), sid)
@@ -300,7 +320,7 @@ local function beat(sid, now, stale_ms, expire_ms)
       local family = string.match(member, '^(%a+):')
       local name = string.sub(member, #family + 2)
       local due = tonumber(row[3] or now) + expire_ms <= now
-      if due and not (family == 'llm' and #public_agents(name) > 0) then
+      if due and not kept(member) then
         drop_row(member)
       else
         call('HSET', P .. member, 'status', row[2] or 'active', 'updatedAt', int(now))
@@ -315,26 +335,33 @@ local function beat(sid, now, stale_ms, expire_ms)
   return true
 end
 
--- What readers see of a virtual row: without a heartbeat it is inactive, whether or not a sweep
+-- What readers see of the virtual row `member`: without a heartbeat it is inactive, whether or not a sweep
 -- came by, and after its time it is not there at all. Returns status, since (ms), gone.
-local function seen(status, since, sid, now, stale_ms, expire_ms)
+local function seen(member, status, since, sid, now, stale_ms, expire_ms)
   since = tonumber(since)
   if status ~= 'inactive' and call('EXISTS', P .. 'alive:' .. (sid or '')) == 0 then
     status = 'inactive'
     since = tonumber(call('HGET', P .. 'session:' .. (sid or ''), 'heartbeatAt') or now) + stale_ms
   end
-  return status, since, status == 'inactive' and since ~= nil and since + expire_ms <= now
+  local due = status == 'inactive' and since ~= nil and since + expire_ms <= now
+  return status, since, due and not kept(member)
 end
 
 -- Stops a task for its asker's sake: out of the line at once, or told to the publisher, which
 -- keeps the slot until its last word or the lease's end.
-local function cancel(tid, reason)
+local function cancel(tid, reason, accept_ms)
   local key = P .. 'task:' .. tid
-  local t = call('HMGET', key, 'state', 'llm', 'session', 'reply')
+  local t = call('HMGET', key, 'state', 'llm', 'session', 'reply', 'given', 'entry')
   if not t[1] then return 'gone' end
   if t[1] == 'waiting' then
     leave_line(t[2], tid)
     forget(tid, nil, t[2], nil, t[4])
+    return 'left'
+  end
+  if t[1] == 'sent' and t[5] == '0' then
+    -- Sent between two channels: no publisher has it, so none would ever say its last word.
+    forget(tid, t[3], t[2], t[6], t[4])
+    promote(t[2], now_ms(), accept_ms)
     return 'left'
   end
   if t[1] == 'cancelling' then return 'cancelling' end

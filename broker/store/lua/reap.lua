@@ -26,7 +26,7 @@ local function task_due(tid)
     forget(tid, t[3], t[2], t[5], t[4])
     promote(t[2], now, accept_ms)
   elseif t[1] == 'sent' and session and session.accepts == '1' then
-    ring(session.replica, session.channel, t[7] .. int(math.max(1, tonumber(t[8]) - now)) .. '}')
+    ring(session.replica, session.channel, framed(t[7], t[8], now))
     call('ZADD', P .. 'timers', int(math.min(now + accept_ms, tonumber(t[6]))), 'task:' .. tid)
   else
     call('ZADD', P .. 'timers', t[6], 'task:' .. tid)
@@ -59,6 +59,8 @@ if now - since < steady_ms then return done end
 
 for _, dead in ipairs(call('ZRANGEBYSCORE', P .. 'replicas', '-inf', int(now), 'LIMIT', 0, 5)) do
   local left = 0
+  -- First, so that a replica which comes back halfway through this is told that it was taken for dead.
+  call('DEL', P .. 'inbox:' .. dead, P .. 'reply:' .. dead)
   for _, sid in ipairs(call('SRANDMEMBER', P .. 'channels:' .. dead, limit)) do
     call('SREM', P .. 'channels:' .. dead, sid)
     if call('HGET', P .. 'session:' .. sid, 'replica') == dead then
@@ -70,12 +72,11 @@ for _, dead in ipairs(call('ZRANGEBYSCORE', P .. 'replicas', '-inf', int(now), '
   end
   for _, tid in ipairs(call('SRANDMEMBER', P .. 'asked:' .. dead, limit)) do
     call('SREM', P .. 'asked:' .. dead, tid)
-    cancel(tid, 'client gone')
+    cancel(tid, 'client gone', accept_ms)
     left = left + 1
   end
   if left == 0 then
     call('ZREM', P .. 'replicas', dead)
-    call('DEL', P .. 'inbox:' .. dead, P .. 'reply:' .. dead)
     emit('replica.dead', dead, '')
   end
   done = done + left + 1

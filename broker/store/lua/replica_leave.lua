@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- A replica ends in order: its channels were closed, its requests answered; what is left of it goes.
--- ARGV: replica, grace_ms
+-- ARGV: replica, grace_ms, accept_ms
 -- Returns: 'ok'
-local replica, grace_ms = ARGV[1], tonumber(ARGV[2])
+local replica, grace_ms, accept_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = now_ms()
 for _, sid in ipairs(call('SMEMBERS', P .. 'channels:' .. replica)) do
   if call('HGET', P .. 'session:' .. sid, 'replica') == replica then
@@ -10,7 +10,7 @@ for _, sid in ipairs(call('SMEMBERS', P .. 'channels:' .. replica)) do
     call('ZADD', P .. 'timers', int(now + grace_ms), 'grace:' .. sid)
   end
 end
-for _, tid in ipairs(call('SMEMBERS', P .. 'asked:' .. replica)) do cancel(tid, 'client gone') end
+for _, tid in ipairs(call('SMEMBERS', P .. 'asked:' .. replica)) do cancel(tid, 'client gone', accept_ms) end
 call('ZREM', P .. 'replicas', replica)
 call('DEL', P .. 'inbox:' .. replica, P .. 'reply:' .. replica, P .. 'channels:' .. replica, P .. 'asked:' .. replica)
 return 'ok'

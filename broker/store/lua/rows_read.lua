@@ -16,8 +16,8 @@ for i = 4, #ARGV do
     if row.kind == 'virtual' then
       local s = call('HMGET', P .. 'session:' .. (row.session or ''), 'heartbeatAt', 'channel')
       local status, since
-      status, since, gone = seen(row.status, row.inactiveSince, row.session, now, stale_ms, expire_ms)
-      if gone and family == 'llm' and #public_agents(ARGV[i]) > 0 then gone = false end
+      local member = family .. ':' .. ARGV[i]
+      status, since, gone = seen(member, row.status, row.inactiveSince, row.session, now, stale_ms, expire_ms)
       row.status = status
       row.inactiveSince = status == 'inactive' and int(since or now) or ''
       row.lastHeartbeatAt = s[1] or row.lastHeartbeatAt or ''

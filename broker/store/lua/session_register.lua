@@ -17,8 +17,8 @@ local function judge(family, name)
   local r = call('HMGET', P .. family .. ':' .. name, 'kind', 'session', 'status', 'inactiveSince', 'owner')
   if not r[1] then return 'insert' end
   if r[1] == 'public' then return nil, 'public' end
-  local status, _, gone = seen(r[3], r[4], r[2], now, stale_ms, expire_ms)
-  if gone and not (family == 'llm' and #public_agents(name) > 0) then return 'replace' end
+  local status, _, gone = seen(family .. ':' .. name, r[3], r[4], r[2], now, stale_ms, expire_ms)
+  if gone then return 'replace' end
   if r[2] == sid then return 'update' end
   if status ~= 'inactive' then return nil, 'held' end
   if adoption ~= 'any' and r[5] ~= owner then return nil, 'owner' end
@@ -39,7 +39,7 @@ for _, e in ipairs(entries.agents) do
     local pinned = call('HMGET', P .. 'llm:' .. e.llm, 'status', 'inactiveSince', 'session', 'kind')
     local gone = not pinned[1]
     if not gone and pinned[4] == 'virtual' then
-      _, _, gone = seen(pinned[1], pinned[2], pinned[3], now, stale_ms, expire_ms)
+      _, _, gone = seen('llm:' .. e.llm, pinned[1], pinned[2], pinned[3], now, stale_ms, expire_ms)
     end
     if gone then return { 'refused', 'agent', e.name, 'missing_llm', e.llm } end
   end
@@ -53,12 +53,15 @@ call('HSET', P .. 'session:' .. sid, 'owner', owner, 'accepts', ARGV[5], 'leavin
 local HOLD = '_'
 named[HOLD] = true
 call('SADD', P .. 'session-rows:' .. sid, HOLD)
+beat(sid, now, stale_ms, expire_ms)
 
 local function write(family, e, verdict)
   local member = family .. ':' .. e.name
   local key = P .. member
   if verdict == 'replace' then drop_row(member) end
-  if verdict == 'insert' or verdict == 'replace' then
+  -- Also a row that went in this very call: an agent goes with the LLM that it was pinned to.
+  if call('EXISTS', key) == 0 then verdict = 'insert' end
+  if verdict == 'insert' then
     call('HSET', key, 'id', e.id, 'name', e.name, 'kind', 'virtual', 'version', 1, 'createdAt', int(now))
     call('SADD', P .. family .. 's', e.name)
     call('HSET', P .. family .. '-ids', e.id, e.name)
@@ -97,9 +100,19 @@ for _, e in ipairs(entries.agents) do
   call('HSET', P .. 'agent:' .. e.name, 'llm', e.llm)
   call('SADD', P .. 'llm-agents:' .. e.llm, e.name)
 end
+-- A row that public agents are pinned to stays, inactive, and is in no session until it is published again.
+local function unpublish(member)
+  if not kept(member) then return drop_row(member) end
+  local name, why = string.sub(member, 5), 'this LLM was unpublished'
+  rest_row(member, now, int(now), expire_ms)
+  refuse_line(name, failure(503, 'publisher_offline', why))
+  lose_tasks_of(name, sid, why)
+  call('SREM', P .. 'session-rows:' .. sid, member)
+end
+
 if ARGV[4] == '1' then
   for _, member in ipairs(call('SMEMBERS', P .. 'session-rows:' .. sid)) do
-    if not named[member] then drop_row(member) end
+    if not named[member] then unpublish(member) end
   end
 end
 call('SREM', P .. 'session-rows:' .. sid, HOLD)
@@ -107,6 +120,5 @@ if call('EXISTS', P .. 'session-rows:' .. sid) == 0 then
   drop_session(sid)
   return { 'ok' }
 end
-beat(sid, now, stale_ms, expire_ms)
 for _, e in ipairs(entries.llms) do promote(e.name, now, accept_ms) end
 return { 'ok' }

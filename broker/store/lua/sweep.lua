@@ -31,11 +31,10 @@ if #agents >= limit then
 else
   local llms = call('ZRANGEBYSCORE', P .. 'expiring:llm', '-inf', int(now), 'LIMIT', 0, limit)
   for _, member in ipairs(llms) do
-    local name = string.sub(member, 5)
-    if #public_agents(name) > 0 then
+    if kept(member) then
       -- Kept, and looked at again at a later sweep rather than at each slice of this one.
       call('ZADD', P .. 'expiring:llm', int(now + settle_ms), member)
-      answer[#answer + 1] = name
+      answer[#answer + 1] = string.sub(member, 5)
     else
       deleted = deleted + drop_row(member)
     end

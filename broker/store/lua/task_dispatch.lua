@@ -5,7 +5,7 @@
 -- ARGV: llm, tid, asker (replica), owner, frame (JSON up to `"deadlineMs":`), body ('' when in
 --       the frame), deadline_ms (relative), lease_grace_ms, line_count, line_bytes, wake_limit_ms,
 --       accept_ms, stale_ms, expire_ms
--- Returns: {'sent'} · {'waiting', position} · {'waking', position} · {'full', retry_seconds} ·
+-- Returns: {'sent'} · {'sent', channel} (the asker is to write it there) · {'waiting', position} · {'waking', position} · {'full', retry_seconds} ·
 --          {'offline'} · {'unknown'} · {'public'}
 local llm, tid, asker, owner, frame, body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local deadline_ms, grace_ms = tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -16,7 +16,7 @@ local row = call('HMGET', P .. 'llm:' .. llm, 'kind', 'status', 'session', 'slot
 if not row[1] then return { 'unknown' } end
 if row[1] == 'public' then return { 'public' } end
 local now = now_ms()
-local status, _, gone = seen(row[2], row[5], row[3], now, tonumber(ARGV[13]), tonumber(ARGV[14]))
+local status, _, gone = seen('llm:' .. llm, row[2], row[5], row[3], now, tonumber(ARGV[13]), tonumber(ARGV[14]))
 if gone then return { 'unknown' } end
 local sid = row[3]
 local session = session_of(sid)
@@ -43,7 +43,10 @@ call('HSET', P .. 'task:' .. tid, 'llm', llm, 'reply', asker, 'owner', owner, 'f
 if #body > 0 then call('HSET', P .. 'task:' .. tid, 'body', body) end
 call('SADD', P .. 'asked:' .. asker, tid)
 if free then
-  deliver(tid, llm, sid, session, now, accept_ms, { frame, deadline, ends })
+  deliver(tid, llm, sid, session, now, accept_ms, ends)
+  -- The asker holds the channel itself: it needs no ring to hear what it says.
+  if session.open and session.replica == asker then return { 'sent', session.channel } end
+  ring(session.replica, session.channel, framed(frame, deadline, now))
   return { 'sent' }
 end
 call('ZADD', line, call('INCR', P .. 'arrivals'), tid)

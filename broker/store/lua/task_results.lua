@@ -62,7 +62,7 @@ end
 for replica, reply in pairs(replies) do
   if not call('XADD', P .. 'reply:' .. replica, 'NOMKSTREAM', '*', unpack(reply)) then
     -- Whoever asked is gone with its replica: stop the work instead of feeding nobody.
-    for i = 1, #reply, 2 do cancel(reply[i], 'client gone') end
+    for i = 1, #reply, 2 do cancel(reply[i], 'client gone', accept_ms) end
   end
 end
 for llm, took in pairs(freed) do promote(llm, now, accept_ms, took) end

@@ -1,0 +1,275 @@
+"""Who ends a request before its answer: a client that goes, DELETE. The publisher hears of it within a second,
+and the slot stays in use until its last word."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+
+import pytest
+
+from tests.support.brokers import replica
+from tests.support.provider import Provider
+from tests.support.streams import asked, event_of, stream, streaming
+from tests.support.tokens import bearer, tokens
+from tests.support.waiting import eventually
+
+SECOND = 1.0
+
+
+async def leave(client: asyncio.Task) -> None:
+    """The client goes away: its connection closes."""
+    client.cancel()
+    with suppress(asyncio.CancelledError):
+        await client
+
+
+async def test_a_client_that_leaves_cancels_its_request_at_the_publisher(redis_at):
+    async with replica(redis_at) as broker, Provider(broker, "m") as provider:
+        client = asked(broker.chat("m"))
+        frame = await provider.next()
+        await leave(client)
+        word = await provider.next("cancel", SECOND)
+        assert word["taskId"] == frame["taskId"] and word["reason"] == "client gone"
+        assert (await provider.fail(frame, "stopped"))[0] == 200
+
+
+async def test_a_client_that_leaves_its_stream_cancels_it(redis_at):
+    async with replica(redis_at) as broker, Provider(broker, "m") as provider:
+        opening = asked(broker.http.post(broker.url + "/v1/chat/completions", json={"model": "m", "stream": True}))
+        frame = await provider.next()
+        await provider.chunk(frame, "a")
+        response = await opening
+        assert await event_of(response) == b"data: a\n\n"
+        response.close()
+        assert (await provider.next("cancel", SECOND))["taskId"] == frame["taskId"]
+        await provider.fail(frame, "stopped")
+
+
+async def test_a_client_that_leaves_while_comments_keep_it_cancels_it(redis_real):
+    async with replica(redis_real, comment_first_seconds=0.05) as broker, Provider(broker, "m") as provider:
+        async with streaming(broker, "m") as response:
+            frame = await provider.next()
+            assert (await event_of(response)).startswith(b":")
+        assert (await provider.next("cancel", SECOND))["taskId"] == frame["taskId"]
+        await provider.fail(frame, "stopped")
+
+
+async def test_a_cancelled_request_keeps_its_slot_until_the_publishers_last_word(redis_at):
+    async with replica(redis_at) as broker, Provider(broker, "m", slots=1) as provider:
+        client = asked(broker.chat("m"))
+        first = await provider.next()
+        waiting = asked(broker.chat("m"))
+        await eventually(lambda: redis_at.read("waiting:m"))
+        await leave(client)
+        await provider.next("cancel", SECOND)
+        assert len(await redis_at.read("leases:m")) == 1 and await redis_at.read("waiting:m")
+        status, body, _ = await provider.fail(first, "stopped")
+        assert status == 200 and body["cancelled"] is True
+        second = await provider.next()
+        assert second["taskId"] != first["taskId"]
+        await provider.answer(second)
+        assert (await waiting)[0] == 200
+
+
+async def test_a_cancelled_task_takes_one_last_word(redis_at):
+    async with replica(redis_at) as broker, Provider(broker, "m") as provider:
+        client = asked(broker.chat("m"))
+        frame = await provider.next()
+        await leave(client)
+        await provider.next("cancel", SECOND)
+        assert (await provider.chunk(frame, "still going"))[1]["cancelled"] is True
+        assert (await provider.answer(frame))[0] == 200
+        assert (await provider.answer(frame))[0] == 404
+
+
+async def test_without_a_last_word_the_slot_is_free_when_the_lease_ends(redis_at):
+    settings = {"deadline_seconds": 0.4, "lease_grace_seconds": 0.2}
+    async with replica(redis_at, **settings) as broker, Provider(broker, "m", slots=1) as provider:
+        client = asked(broker.chat("m"))
+        await provider.next()
+        await leave(client)
+        await provider.next("cancel", SECOND)
+        await eventually(lambda: _empty(redis_at, "leases:m"))
+        again = asked(broker.chat("m"))
+        await provider.answer(await provider.next())
+        assert (await again)[0] == 200
+
+
+async def _empty(place, key: str) -> bool:
+    return not await place.read(key)
+
+
+async def test_a_request_that_leaves_the_line_never_reaches_the_publisher(redis_at):
+    async with replica(redis_at) as broker, Provider(broker, "m", slots=1) as provider:
+        first = asked(broker.chat("m"))
+        frame = await provider.next()
+        gone = asked(broker.chat("m", number=1))
+        await eventually(lambda: redis_at.read("waiting:m"))
+        await leave(gone)
+        await eventually(lambda: _empty(redis_at, "waiting:m"))
+        stays = asked(broker.chat("m", number=2))
+        await eventually(lambda: redis_at.read("waiting:m"))
+        await provider.answer(frame)
+        frame = await provider.next()
+        assert frame["request"]["number"] == 2
+        await provider.answer(frame)
+        await asyncio.gather(first, stays)
+        assert provider.frames.empty()
+
+
+async def test_a_request_cancelled_between_two_channels_never_reaches_the_publisher(redis_at):
+    async with replica(redis_at) as broker, replica(redis_at, reconnect_grace_seconds=20) as leaving:
+        async with Provider(leaving, "m", slots=1) as provider:
+            await leaving.broker.drain(0)
+            await provider.next("shutdown")
+            await eventually(lambda: _closed(redis_at, provider.session))
+            client = asked(broker.chat("m"))
+            await eventually(lambda: redis_at.read("leases:m"))
+            await leave(client)
+            await eventually(lambda: _empty(redis_at, "leases:m"))
+            provider.move_to(broker)
+            await provider.open()
+            again = asked(broker.chat("m", number=2))
+            frame = await provider.next()
+            assert frame["request"]["number"] == 2
+            await provider.answer(frame)
+            assert (await again)[0] == 200
+
+
+async def _closed(place, session: str) -> bool:
+    return (await place.read(f"session:{session}"))[b"channel"] == b""
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_delete_ends_a_running_request(redis_at, streams):
+    async with replica(redis_at) as broker, replica(redis_at) as other, Provider(broker, "m") as provider:
+        client = asked(broker.chat("m", stream=streams))
+        frame = await provider.next()
+        status, body, _ = await other.call("DELETE", f"/api/v1/requests/{frame['taskId']}")
+        assert status == 200 and body["id"] == frame["taskId"]
+        status, body, _ = await client
+        assert status == 499 and body["error"]["code"] == "request_cancelled"
+        assert (await provider.next("cancel", SECOND))["taskId"] == frame["taskId"]
+        await provider.fail(frame, "stopped")
+
+
+async def test_delete_in_the_middle_of_a_stream_is_an_error_event(redis_real):
+    async with replica(redis_real) as broker, Provider(broker, "m") as provider:
+        client = asked(stream(broker, "m"))
+        frame = await provider.next()
+        await provider.chunk(frame, "a")
+        assert (await broker.call("DELETE", f"/api/v1/requests/{frame['taskId']}"))[0] == 200
+        said = await client
+        assert said.payloads[0] == b"a" and said.error["code"] == "request_cancelled" and said.error["status"] == 499
+        await provider.next("cancel", SECOND)
+        await provider.fail(frame, "stopped")
+
+
+async def test_delete_takes_a_request_out_of_the_line(redis_at):
+    async with replica(redis_at) as broker, Provider(broker, "m", slots=1) as provider:
+        first = asked(broker.chat("m"))
+        frame = await provider.next()
+        waiting = asked(broker.chat("m"))
+        ((task, _),) = await eventually(lambda: redis_at.read("waiting:m"))
+        assert (await broker.call("DELETE", f"/api/v1/requests/{task.decode()}"))[0] == 200
+        assert (await waiting)[0] == 499
+        await provider.answer(frame)
+        assert (await first)[0] == 200
+        assert provider.frames.empty()
+
+
+async def test_delete_of_an_unknown_or_ended_request_is_404(redis_at):
+    async with replica(redis_at) as broker, Provider(broker, "m") as provider:
+        assert (await broker.call("DELETE", "/api/v1/requests/req_nobody"))[0] == 404
+        client = asked(broker.chat("m"))
+        frame = await provider.next()
+        await provider.answer(frame)
+        await client
+        status, body, _ = await broker.call("DELETE", f"/api/v1/requests/{frame['taskId']}")
+        assert status == 404 and body["error"]["code"] == "unknown_request"
+
+
+async def test_only_its_owner_and_an_admin_can_delete_a_request(redis_real):
+    async with (
+        tokens(redis_real, ann="client+publisher", bob="client", root="admin") as made,
+        replica(redis_real) as broker,
+        Provider(broker, "m", token=made.ann, slots=2) as provider,
+    ):
+        for killer in (made.ann, made.root):
+            client = asked(broker.chat("m", headers=bearer(made.ann)))
+            frame = await provider.next()
+            path = f"/api/v1/requests/{frame['taskId']}"
+            assert (await broker.call("DELETE", path, headers=bearer(made.bob)))[0] == 404
+            assert provider.frames.empty() and not client.done()
+            assert (await broker.call("DELETE", path, headers=bearer(killer)))[0] == 200
+            assert (await client)[0] == 499
+            await provider.next("cancel", SECOND)
+            await provider.fail(frame, "stopped")
+
+
+async def test_a_cancel_reaches_a_publisher_at_another_replica(redis_at):
+    async with replica(redis_at) as broker, replica(redis_at) as other, Provider(other, "m") as provider:
+        client = asked(broker.chat("m"))
+        frame = await provider.next()
+        await leave(client)
+        assert (await provider.next("cancel", SECOND))["taskId"] == frame["taskId"]
+        await provider.fail(frame, "stopped")
+
+
+@pytest.mark.limit_s(60)
+async def test_whatever_crosses_whatever_no_slot_is_lost(redis_real):
+    """Clients leave, deadlines pass and answers come at random moments; at the end every slot is free."""
+    chance = random.Random(7)
+    settings = {"lease_grace_seconds": 0.3, "queue_length": 50}
+    async with replica(redis_real, **settings) as one, replica(redis_real, **settings) as two:
+        async with Provider(one, "m", slots=8) as provider:
+            player = asked(_answer_at_random(provider, (one, two), chance))
+            gate = asyncio.Semaphore(40)
+            ends = await asyncio.gather(*(_ask_at_random(gate, chance.choice((one, two)), chance) for _ in range(400)))
+            await eventually(lambda: _empty(redis_real, "leases:m"), 10)
+            assert {status for status in ends} <= {0, 200, 429, 502, 504}
+            assert ends.count(200) > 20 and ends.count(0) > 20
+            assert not await redis_real.read("waiting:m") and not await redis_real.read("load:m") or (
+                b"waitingBytes" not in await redis_real.read("load:m")
+            )
+            player.cancel()
+            last = asked(two.chat("m"))
+            with suppress(asyncio.CancelledError):
+                await player
+            while not last.done():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        frame = await provider.frames.get()
+                        if frame["kind"] == "infer":
+                            await provider.answer(frame)
+            assert (await last)[0] == 200
+
+
+async def _ask_at_random(gate: asyncio.Semaphore, broker, chance: random.Random) -> int:
+    async with gate:
+        leaves_after_s = chance.choice([None, None, 0.0, 0.005, 0.02, 0.05])
+        headers = {"X-Deadline-Seconds": str(chance.choice([0.01, 0.05, 5]))}
+        client = asked(broker.chat("m", headers=headers, stream=chance.random() < 0.5))
+        done, _ = await asyncio.wait({client}, timeout=leaves_after_s)
+        if done:
+            return (await client)[0]
+        await leave(client)
+        return 0
+
+
+async def _answer_at_random(provider: Provider, brokers: tuple, chance: random.Random) -> None:
+    """Does some of what it is given, late or not at all, by any replica."""
+    async with asyncio.TaskGroup() as group:
+        while True:
+            frame = await provider.frames.get()
+            if chance.random() < 0.9:
+                provider.move_to(chance.choice(brokers))
+                act = provider.fail(frame, "no") if chance.random() < 0.3 else provider.answer(frame)
+                group.create_task(_later(chance.choice([0, 0.002, 0.02]), act))
+
+
+async def _later(seconds: float, act) -> None:
+    await asyncio.sleep(seconds)
+    await act

@@ -1,0 +1,66 @@
+"""One broker, one publisher and one backend for all SDK tests."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support import processes
+from tests.support.places import ServerPlace
+from tests.support.server import free_ports
+
+
+@dataclass
+class World:
+    """What the tests look at: the broker's and the backend's addresses, and the calls of the recipe."""
+
+    broker_url: str
+    backend_url: str
+    wakes: list[str]
+
+
+@pytest.fixture(scope="module")
+def world(real_server, tmp_path_factory):
+    with (
+        _failing_recipe() as (recipe_url, wakes),
+        processes.stage(tmp_path_factory.mktemp("sdk"), ServerPlace(real_server)) as stage,
+    ):
+        broker, backend = stage.broker(queue_length=1), stage.backend()
+        broker.wait_ready()
+        backend.wait_ready()
+        nobody = f"http://127.0.0.1:{free_ports(1)[0]}/v1"
+        stage.publisher(
+            broker.url,
+            {"name": "qwen/qwen3:8b", "model": "qwen3", "url": backend.url, "slots": 8},
+            {"name": "narrow", "url": backend.url, "slots": 1},
+            {"name": "asleep", "url": nobody, "wake": {"type": "http", "url": recipe_url}},
+        ).wait_ready()
+        yield World(broker.url, backend.url, wakes)
+
+
+@contextmanager
+def _failing_recipe() -> Iterator[tuple[str, list[str]]]:
+    calls: list[str] = []
+
+    class Recipe(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            calls.append(self.path)
+            self.send_response(500)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Recipe) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/wake", calls
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,23 @@
+"""Waiting for something to become true, within a limit. The only polling loop of the tests."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+
+
+async def eventually(holds: Callable[[], object], limit_s: float = 5.0) -> object:
+    """The first true value of ``holds``, which may be a coroutine function."""
+    last = None
+    try:
+        async with asyncio.timeout(limit_s):
+            while True:
+                last = holds()
+                if inspect.isawaitable(last):
+                    last = await last
+                if last:
+                    return last
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"waited {limit_s:g} s; it is still {last!r}") from None

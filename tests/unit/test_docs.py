@@ -1,0 +1,212 @@
+"""The documents are true in what can be checked: every setting, route, option, error code, metric,
+key family, script and config field stands in them, and every relative link leads somewhere.
+
+A failure prints what to write. It checks that things are told, not how well.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import re
+from pathlib import Path
+
+import click
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import BaseModel
+
+import broker
+import broker.http
+from broker import errors, wire
+from broker.__main__ import main as broker_command
+from broker.http.routes import ROUTES
+from broker.metrics import Metrics
+from broker.relay.inbound import _STATUS
+from broker.settings import Settings, variable
+from broker.store import keys, scripts
+from publisher import failures
+from publisher.cli import publisher as publisher_command
+from publisher.config_file import read_config
+from publisher.config_schema import AgentEntry, CommandSleep, CommandWake, File, HttpSleep, HttpWake, ProviderEntry
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
+CODE = [*(ROOT / "broker").rglob("*.py"), *(ROOT / "publisher").rglob("*.py"), *(ROOT / "broker").rglob("*.lua")]
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text()
+
+
+def told(text: str, words: list[str]) -> None:
+    """Each of the words stands in the text as code."""
+    code = {word for span in re.findall(r"`([^`\n]+)`", text) for word in (span, *re.split(r"[\s,]+", span))}
+    missing = [word for word in words if word not in code]
+    assert not missing, f"not in the documents: {missing}"
+
+
+def test_every_setting_is_told_with_its_default():
+    rows = dict(re.findall(r"^\| `(\w+)` \| (?:`(.*?)`)? ?\|", page("operations.md"), re.MULTILINE))
+    wanted = {variable(name): str(field.default) for name, field in Settings.model_fields.items()}
+    wrong = [f"| `{name}` | `{default}` | … |" for name, default in wanted.items() if rows.get(name) != default]
+    assert not wrong, "docs/operations.md, Settings:\n" + "\n".join(wrong)
+
+
+def test_no_setting_is_told_that_does_not_exist():
+    known = {variable(name) for name in Settings.model_fields} | {"BROKER_URL", "BROKER_TOKEN"}
+    for path in PAGES:
+        for name in re.findall(r"\bBROKER_[A-Z_]+\b", path.read_text()):
+            assert name.removesuffix("_FILE") in known, f"{path.name} tells of {name}"
+
+
+def test_every_route_is_told():
+    text = page("api.md") + page("virtual-llms.md")
+    paths = [(route.method, re.sub(r"\{(\w+):[^}]*\}", r"{\1}", route.path)) for route in ROUTES]
+    missing = [f"{method} {path}" for method, path in paths if f"`{method} {path}`" not in text]
+    assert not missing, f"neither docs/api.md nor docs/virtual-llms.md tells of {missing}"
+
+
+def codes() -> dict[str, int | None]:
+    """Every error code with its status; None where the code's place does not say it."""
+    for module in pkgutil.walk_packages(broker.http.__path__, "broker.http."):
+        importlib.import_module(module.name)
+    found: dict[str, int | None] = {kind.code: kind.status for kind in heirs(errors.Refusal)}
+    found.update({kind.code: None for kind in heirs(failures.TaskFailed)} | {failures.TaskFailed.code: None})
+    for path in CODE:
+        found.update({code: int(status) for status, code in re.findall(r"failure\((\d+), ['\"](\w+)['\"]", path.read_text())})
+    return found | _STATUS
+
+
+def heirs(kind: type) -> list[type]:
+    return [heir for child in kind.__subclasses__() for heir in (child, *heirs(child))]
+
+
+def test_every_error_code_is_told_with_its_status():
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\d+|as answered) \|", page("virtual-llms.md"), re.MULTILINE))
+    # What only answers a broker's own sleep frame reaches no caller; a relayed refusal has its own code.
+    inner = {failures.SleepFailed.code, errors.Relayed.code}
+    wrong = [
+        f"| `{code}` | {status or '…'} | when | what to do |"
+        for code, status in sorted(codes().items())
+        if code not in inner and (code not in rows or (status and rows[code] != str(status)))
+    ]
+    assert not wrong, "docs/virtual-llms.md, what a failure means:\n" + "\n".join(wrong)
+
+
+def options(command: click.Command, name: str) -> list[tuple[str, str]]:
+    if isinstance(command, click.Group):
+        return [found for verb, child in command.commands.items() for found in options(child, f"{name} {verb}")]
+    flags = [flag for parameter in command.params if isinstance(parameter, click.Option) for flag in parameter.opts]
+    return [(name, flag) for flag in flags]
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "where"),
+    [(broker_command, "broker", "operations.md"), (publisher_command, "publisher", "publisher.md")],
+)
+def test_every_command_and_option_is_told(command, name, where):
+    text = page(where)
+    found = options(command, name)
+    for verb in {verb for verb, _ in found}:
+        assert verb in text, f"docs/{where} does not tell of `{verb}`"
+    told(text, sorted({flag for _, flag in found}))
+
+
+def test_every_metric_is_told():
+    metrics = Metrics()
+    families = text_string_to_metric_families(metrics.text(running=0, llms=[]).decode())
+    names = {family.name for family in families if not family.name.endswith("_created")}
+    text = page("operations.md")
+    missing = [name for name in names if not re.search(rf"`{name}(_total)?(\{{[^`]*\}})?`", text)]
+    assert not missing, f"docs/operations.md, Metrics: {missing}"
+
+
+def test_every_family_of_keys_is_told():
+    families: set[str] = set()
+    for path in CODE:
+        text = path.read_text()
+        families.update(re.findall(r"\bP \.\. '([a-z-]+):?", text))
+        families.update(re.findall(r"f\"\{(?:self\._)?prefix\}([a-z-]+)", text))
+    assert {"llm", "session", "task", "timers", "llms"} <= families
+    text = page("architecture.md")
+    missing = [name for name in sorted(families) if not re.search(rf"`{name}(:<?\w+>?)?`", text)]
+    assert not missing, f"docs/architecture.md, Keys: {missing}"
+    told(text, [keys.token("<sha256>"), keys.tokens("<namespace>")])
+
+
+def test_every_script_is_told():
+    told(page("architecture.md"), scripts.names())
+
+
+def test_every_field_of_the_wire_is_told():
+    text = page("virtual-llms.md")
+    kinds = (wire.Frame, wire.Chunk, wire.Result, wire.FrameAnswer, wire.ProviderEntry, wire.Registration, wire.AgentEntry)
+    fields = {field.encode_name for kind in kinds for field in msgspec.structs.fields(kind)}
+    missing = [name for name in sorted(fields) if not re.search(rf"\b{name}\b", text)]
+    assert not missing, f"docs/virtual-llms.md does not tell of {missing}"
+    for kind in ("infer", "wake", "sleep", "cancel", "shutdown", "superseded"):
+        assert f'"kind":"{kind}"' in text
+
+
+def fields_of(kind: type[BaseModel], path: str = "") -> list[str]:
+    return [f"{path}{name}" for name in kind.model_fields]
+
+
+def test_every_field_of_the_config_file_is_told():
+    entries = {"providers": ProviderEntry, "agents": AgentEntry}
+    told(page("publisher.md"), [name for name in fields_of(File) if name not in entries])
+    for name, kind in entries.items():
+        told(page("publisher.md"), fields_of(kind, f"{name}[]."))
+    for kind in (HttpWake, CommandWake, HttpSleep, CommandSleep):
+        told(page("publisher.md"), fields_of(kind))
+        told(page("virtual-llms.md"), fields_of(kind))
+
+
+def test_the_config_files_that_are_shown_can_be_used(tmp_path, monkeypatch):
+    for name in ("BROKER_TOKEN", "VLLM_KEY", "WAKE_KEY"):
+        monkeypatch.setenv(name, "secret")
+    shown = [
+        block for path in PAGES for block in re.findall(r"^ *```json\n(.*?)^ *```", path.read_text(), re.DOTALL | re.MULTILINE)
+        if '"providers"' in block
+    ]
+    assert len(shown) >= 2
+    for block in shown:
+        file = tmp_path / "publisher.json"
+        file.write_text(block)
+        assert read_config(file).providers
+
+
+def test_json_that_is_shown_is_json():
+    for path in PAGES:
+        for block in re.findall(r"^ *```json\n(.*?)^ *```", path.read_text(), re.DOTALL | re.MULTILINE):
+            json.loads(block)
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^ *```.*?^ *```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        found = (path.parent / file).resolve() if file else path
+        assert found.exists(), f"{path.name}: {target}"
+        assert found.is_relative_to(ROOT), f"{path.name}: {target} leaves the project"
+        if anchor:
+            assert anchor in anchors(found), f"{path.name}: {target}"
+
+
+def test_every_decision_is_listed():
+    text = page("architecture.md")
+    for record in sorted((DOCS / "decisions").glob("*.md")):
+        assert f"decisions/{record.name}" in text, record.name
