@@ -16,6 +16,7 @@ import tempfile
 from typing import IO
 
 import aiohttp
+from yarl import URL
 
 from publisher.config import CommandRecipe, HttpRecipe, Recipe
 
@@ -35,7 +36,8 @@ async def run_recipe(recipe: Recipe, http: aiohttp.ClientSession, http_timeout_s
 
 
 async def _call(recipe: HttpRecipe, http: aiohttp.ClientSession, timeout_s: float) -> None:
-    where = f"{recipe.method} {recipe.url}"
+    # The reason reaches clients, so what may be secret in a URL stays out of it.
+    where = f"{recipe.method} {URL(recipe.url).with_user(None).with_query(None)}"
     try:
         async with http.request(
             recipe.method,

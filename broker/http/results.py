@@ -91,7 +91,7 @@ async def _apply(request: web.Request, sid: str, frames: list[Result | BadFrame]
     """Hands frames to their tasks; the answers are in the frames' order. Bad ones get 422."""
     made = items(frames)
     answers: list[FrameAnswer | None] = [
-        FrameAnswer(getattr(frame, "task_id", ""), 422) if isinstance(frame, BadFrame) else None for frame in frames
+        FrameAnswer(frame.task_id, 422) if isinstance(frame, BadFrame) else None for frame in frames
     ]
     relay, owner = request.app[RELAY], request[PRINCIPAL].owner
     if made:

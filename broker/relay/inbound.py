@@ -29,6 +29,8 @@ _STATUS = {
 class BadFrame(ValueError):
     """A frame that makes no sense; the message says what is wrong."""
 
+    task_id = ""
+
 
 def items(results: list[Result | BadFrame]) -> list[Item]:
     """Frames as items: those of one task that follow one another become one. ``lines`` says which
@@ -41,6 +43,7 @@ def items(results: list[Result | BadFrame]) -> list[Item]:
         try:
             flag, parts, note = _read(result)
         except BadFrame as error:
+            error.task_id = result.task_id
             results[line] = error
             continue
         before = last.get(result.task_id)

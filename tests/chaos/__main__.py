@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import random
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -33,6 +34,8 @@ def main(seconds: float, clients: int, seed: int | None) -> None:
         with contextlib.redirect_stdout(io.StringIO()), processes.stage(folder, place) as stage:
             history, wrong = asyncio.run(chaos(stage, redis, place, seconds=seconds, clients=clients, seed=seed))
     click.echo(report(history, wrong, folder))
+    if not wrong:
+        shutil.rmtree(folder)
     sys.exit(1 if wrong else 0)
 
 

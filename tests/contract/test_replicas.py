@@ -200,5 +200,22 @@ async def test_a_replica_taken_for_dead_tells_its_clients_and_serves_again(redis
             assert (await again)[0] == 200
 
 
+async def test_a_replica_that_comes_back_while_it_is_buried_is_told(redis_at):
+    settings = {"replica_ttl_seconds": 0.3, "tick_seconds": 60}
+    async with replica(redis_at, **settings) as broker, replica(redis_at, **settings) as frozen:
+        async with Provider(broker, "m") as provider:
+            beats = frozen.broker.store.replica.beat
+            frozen.broker.store.replica.beat = _nothing
+            client = asked(frozen.chat("m"))
+            frame = await provider.next()
+            await eventually(broker.broker.store.replica.reap)
+            assert await beats() is False
+            frozen.broker.store.replica.beat = beats
+            frozen.broker.post.void()
+            assert (await client)[0] == 503
+            assert (await provider.next("cancel"))["taskId"] == frame["taskId"]
+            await provider.fail(frame, "stopped")
+
+
 async def _nothing(**_) -> bool:
     return True
