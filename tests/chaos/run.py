@@ -26,7 +26,9 @@ _SETTINGS = {"lease_grace_seconds": _LEASE_GRACE_S, "reconnect_grace_seconds": 1
 _LEFT = re.compile(rb"(task|leases|waiting|asked|wake):|session-tasks:")
 
 
-async def chaos(stage: Stage, redis: Server, place: ServerPlace, *, seconds: float, clients: int, seed: int) -> tuple[History, list[str]]:
+async def chaos(
+    stage: Stage, redis: Server, place: ServerPlace, *, seconds: float, clients: int, seed: int
+) -> tuple[History, list[str]]:
     """The history, and what is wrong with it."""
     dice, history = random.Random(seed), History()
     ports = free_ports(2)

@@ -17,7 +17,7 @@ async def test_an_active_llm_answers_through_its_publisher(redis_at):
     async with replica(redis_at) as broker, Provider(broker, "m") as provider:
         asking = asked(broker.chat("m", temperature=0.5))
         frame = await provider.next()
-        assert frame["llmName"] == "m" and frame["operation"] == "chat" and "streaming" not in frame or not frame["streaming"]
+        assert frame["llmName"] == "m" and frame["operation"] == "chat" and frame["streaming"] is False
         assert frame["request"] == {"model": "m", "messages": [], "temperature": 0.5}
         assert 0 < frame["deadlineMs"] <= 600_000
         assert (await provider.answer(frame, {"answer": 42}))[0] == 200

@@ -344,3 +344,14 @@ async def _until_inactive(place, name: str) -> None:
         return (await place.read(f"llm:{name}"))[b"status"] == b"inactive"
 
     await eventually(inactive)
+
+
+async def test_what_an_open_broker_published_is_adopted_by_the_first_token_that_asks(redis_at):
+    async with replica(redis_at) as open_broker, Provider(open_broker, "qwen") as provider:
+        before = await open_broker.llm("qwen")
+        await provider.close()
+        await open_broker.until_status("qwen", "inactive")
+    async with tokens(redis_at, alice="publisher") as made, replica(redis_at) as broker:
+        async with Provider(broker, "qwen", token=made.alice) as mine:
+            _, row, _ = await broker.call("GET", "/api/v1/llms/qwen", headers=mine.headers)
+            assert row["id"] == before["id"] and row["providerSessionId"] == mine.session

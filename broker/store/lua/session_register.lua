@@ -21,7 +21,8 @@ local function judge(family, name)
   if gone then return 'replace' end
   if r[2] == sid then return 'update' end
   if status ~= 'inactive' then return nil, 'held' end
-  if adoption ~= 'any' and r[5] ~= owner then return nil, 'owner' end
+  -- `local` is everybody of an open broker (http/auth.py): with the first token its rows are up for adoption.
+  if adoption ~= 'any' and r[5] ~= owner and r[5] ~= 'local' then return nil, 'owner' end
   return 'adopt'
 end
 
