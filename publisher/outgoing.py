@@ -24,7 +24,8 @@ FRAME_BYTES = 100  # what a frame costs besides its text
 
 
 class Outgoing:
-    def __init__(self, task_id: str, uploader: Uploader, give_up_at: float) -> None:
+    def __init__(self, task_id: str, uploader: Uploader, give_up_at: float, *, numbered: bool = True) -> None:
+        self._counts = numbered
         self.task_id = task_id
         self.give_up_at = give_up_at
         self.frames: list[Result] = []
@@ -100,7 +101,7 @@ class Outgoing:
         await self._uploader.room()
 
     def numbered(self, frame: Result) -> Result:
-        if not frame.accept:
+        if self._counts and not frame.accept:
             frame.seq = self.next_seq
             self.next_seq += 1
         return frame

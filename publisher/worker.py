@@ -92,6 +92,11 @@ class Worker:
     def _cancel(self, frame: Frame) -> None:
         if attempt := self._running.get(frame.task_id):
             attempt.stop("cancelled", "cancelled")
+        elif not self._known(frame.task_id):
+            # Its frame was lost with an older channel; the broker keeps its slot until our word.
+            self._unsettled[frame.task_id] = None
+            out = Outgoing(frame.task_id, self._uploader, time.monotonic() + GIVE_UP_S, numbered=False)
+            out.error("cancelled before it began", "cancelled")
 
     def _begin(self, frame: Frame) -> None:
         deadline_s = frame.deadline_ms / 1000

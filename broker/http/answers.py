@@ -33,7 +33,7 @@ async def answer(request: web.Request, call: Call) -> web.StreamResponse:
     reason = "client gone"
     try:
         response = await (_stream(request, exchange) if call.streaming else _whole(request, exchange))
-        metrics.relayed(call.operation, "ok" if exchange.done else "broken", exchange)
+        metrics.relayed(call.operation, exchange.refused or "ok", exchange)
         return response
     except Refusal as refusal:
         reason = refusal.code
@@ -86,14 +86,14 @@ async def _stream(request: web.Request, exchange: Exchange) -> web.StreamRespons
                 wait_s = limits.comment_every_s
                 continue
             head = exchange.head
-            if head is not None and not _is_events(head):
+            if head is not None and (not _is_events(head) or (response and head.status >= 400)):
                 body = await _collect(request, exchange, data)
                 if response is None:
                     return web.Response(body=body, status=head.status, headers=head.headers)
                 await response.write_eof(_as_events(head, body))
                 return response
             response = response or await _open(request, head or Head(200))
-            wait_s = limits.comment_every_s
+            wait_s = limits.comment_every_s if comments else None
             if data:
                 tail = (tail + data)[-len(_DONE) :]
             if exchange.done:
@@ -104,7 +104,7 @@ async def _stream(request: web.Request, exchange: Exchange) -> web.StreamRespons
     except Refusal as refusal:
         if response is None:
             raise
-        request.app[METRICS].relayed("stream", refusal.code, exchange)
+        exchange.refused = refusal.code
         # The publisher hears why at once, however slowly the client reads the rest.
         request.app[RELAY].end(exchange, refusal.code)
         await response.write_eof(_error_event(refusal.shape()["error"], refusal.status))

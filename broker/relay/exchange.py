@@ -34,6 +34,7 @@ class Exchange:
         self.head: Head | None = None
         self.ended = False
         self.done = False
+        self.refused = ""
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._parts: deque[tuple[str, bytes]] = deque()

@@ -141,6 +141,7 @@ async def test_a_waiter_may_give_up_by_its_deadline_and_the_wake_goes_on(redis_a
         client = asked(broker.chat("m", headers={"X-Deadline-Seconds": "0.1"}))
         wake = await provider.next("wake")
         assert (await client)[0] == 504
+        await in_line(redis_at, 0)
         assert (await provider.result(wake, WOKEN))[0] == 200
         await broker.until_status("m", "active")
 
@@ -274,3 +275,18 @@ async def test_the_line_of_a_wake_is_bounded_too(redis_at):
         assert (await broker.chat("m"))[0] == 429
         await provider.fail(wake, "no")
         await asyncio.gather(*clients)
+
+
+async def test_after_a_wake_the_wait_for_a_slot_has_its_own_limit(redis_at):
+    async with replica(redis_at, queue_wait_seconds=0.2) as broker, asleep(broker) as provider:
+        first = asked(broker.chat("m"))
+        wake = await provider.next("wake")
+        second = asked(broker.chat("m"))
+        await in_line(redis_at, 2)
+        await provider.result(wake, WOKEN)
+        frame = await provider.next()
+        status, body, _ = await second
+        assert (status, body["error"]["code"]) == (503, "queue_timeout")
+        await in_line(redis_at, 0)
+        await provider.answer(frame)
+        assert (await first)[0] == 200

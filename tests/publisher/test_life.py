@@ -240,3 +240,13 @@ def test_a_second_signal_stops_at_once_and_still_says_so():
             assert told.last["code"] == "publisher_offline"
 
     play(test())
+
+
+def test_a_cancel_for_a_task_that_never_arrived_gets_its_last_word():
+    async def test():
+        async with scene() as s:
+            told = await s.broker.order("cancel")
+            await s.broker.ended(told)
+            assert told.last["code"] == "cancelled" and "seq" not in told.last
+
+    play(test())

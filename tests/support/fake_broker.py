@@ -211,11 +211,12 @@ class FakeBroker:
         if frame.get("accept"):
             told.accepted += 1
             return answer
-        if frame["seq"] < len(told.frames):
+        seq = frame.get("seq", len(told.frames))
+        if seq < len(told.frames):
             return answer  # a repeat
         if told.ended:
             return {**answer, "status": 404}
-        if frame["seq"] > len(told.frames):
+        if seq > len(told.frames):
             return {**answer, "status": 409, "expected": len(told.frames)}
         told.frames.append(frame)
         told.ended = "error" in frame or "body" in frame or "bodyBase64" in frame or (
