@@ -140,6 +140,7 @@ class Broker:
         if not await self.store.replica.beat():
             log.warning("this replica was taken for dead; its publishers and clients must come again")
             self.post.void()
+        await self.post.look_for_lost(self.settings.replica_ttl_seconds)
 
     async def _sweep(self) -> None:
         if await self.store.replica.may_sweep():

@@ -13,6 +13,8 @@ from broker.errors import BadRequest, Refusal, RequestTimeout, TooLarge
 T = TypeVar("T")
 
 JSON = "application/json"
+#: A body that keeps coming may take longer than the limit, if it comes at least so fast.
+_BYTES_PER_S = 8 << 10
 
 
 class UnsupportedEncoding(Refusal):
@@ -36,12 +38,14 @@ async def read_body(request: web.Request, limit: int, within_s: float) -> bytes:
         if content.is_eof() and content.total_bytes <= limit:
             # It came together with its head, as most do: nothing to wait for.
             return content.read_nowait()
-        async with asyncio.timeout(within_s):
+        began = asyncio.get_running_loop().time()
+        async with asyncio.timeout(within_s) as limit_s:
             while chunk := await content.readany():
                 size += len(chunk)
                 if size > limit:
                     raise _too_large(limit)
                 chunks.append(chunk)
+                limit_s.reschedule(began + within_s + size / _BYTES_PER_S)
     except TimeoutError:
         raise RequestTimeout(f"The request's body did not arrive within {within_s:g} s.") from None
     except web.HTTPException:

@@ -22,7 +22,7 @@ def event(frame: bytes) -> bytes:
 
 
 class Channel:
-    """``name`` is the fence: frames carry the name of the channel that they are meant for."""
+    """Made by the task that writes it. ``name`` is the fence: frames carry the name of the channel that they are meant for."""
 
     def __init__(self, name: str, session: str, owner: str):
         self.name = name
@@ -30,6 +30,7 @@ class Channel:
         self.owner = owner
         self.closed_by = ""
         self.opened = False
+        self._writer = asyncio.current_task()
         self._outgoing: list[bytes] = []
         self._held = 0
         self._waiter: asyncio.Future | None = None
@@ -40,7 +41,9 @@ class Channel:
         self._outgoing.append(event(frame))
         self._held += len(frame)
         if self._held > _BUFFER_BYTES:
+            # The writer waits for a socket that nobody empties: only this ends it.
             self.close("publisher")
+            self._writer.cancel()
         self._wake()
 
     def end(self, reason: str) -> None:

@@ -53,9 +53,8 @@ class Exchange:
         """Takes what the reply stream brought. Never waits: a client that does not read is cancelled
         instead of keeping the others waiting."""
         # A reader that waits for us is not slow, however much comes at once.
-        if self._held >= self._patience.buffer_bytes and not self._overflowed and self._waiter is None:
-            self._overflowed = True
-            self._reader.cancel()
+        if self._held >= self._patience.buffer_bytes and self._waiter is None:
+            self._drop_reader()
             return
         self._held += len(parts)
         self._parts.extend(split(parts))
@@ -153,7 +152,20 @@ class Exchange:
 
     def _ring(self) -> None:
         self._timer = None
-        self._wake()
+        if self._waiter:
+            self._wake()
+            return
+        # The reader is busy writing. A client that takes nothing for too long is no reader any more.
+        due = min(at for at in (self._deadline, self._idle_due) if at is not None)
+        if self._loop.time() >= due:
+            self._drop_reader()
+        else:
+            self._set_timer(due)
+
+    def _drop_reader(self) -> None:
+        if not self._overflowed:
+            self._overflowed = True
+            self._reader.cancel()
 
     def _wake(self) -> None:
         if self._waiter and not self._waiter.done():

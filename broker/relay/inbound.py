@@ -19,7 +19,7 @@ from .parts import DONE, failure, head, part
 
 #: Nothing but data lines: such text goes on as it is.
 _PLAIN_EVENTS = re.compile(rb"(?:data: [^\r\n]*\n\n)*")
-_HEADERS = re.compile(r"content-type|retry-after|x-ratelimit-.*|openai-.*|x-should-retry")
+_HEADERS = re.compile(r"content-type|retry-after|x-ratelimit-[a-z0-9-]+|openai-[a-z0-9-]+|x-should-retry")
 _STATUS = {
     "wake_failed": 503, "publisher_offline": 503, "not_published": 503, "backend_unreachable": 502,
     "backend_error": 502, "deadline": 504, "cancelled": 499,
@@ -73,7 +73,7 @@ def _read(result: Result) -> tuple[str, bytes, str]:
         return "a", b"", ""
     if result.error is not None:
         code = result.code or "backend_error"
-        return "e", failure(_STATUS.get(code, 502), code, result.error), result.error
+        return "e", failure(_STATUS.get(code, 502), code, result.error), f"!{result.error}"
     if result.chunk is not None:
         flag, parts = _chunk(result.chunk)
         if result.status is not None:
@@ -87,7 +87,7 @@ def _read(result: Result) -> tuple[str, bytes, str]:
         if result.headers is not None:
             return "c", head(_status(result.status), _headers(result.headers)), ""
         body = b""
-    note = "ok" if 200 <= result.status < 300 else f"the publisher answered {result.status}: {body[:500].decode(errors='replace')}"
+    note = "ok" if 200 <= result.status < 300 else f"!the publisher answered {result.status}: {body[:500].decode(errors='replace')}"
     return "e", first + part(b"C", body) + DONE, note
 
 

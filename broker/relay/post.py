@@ -26,6 +26,7 @@ class Post:
         self.channels: dict[bytes, Channel] = {}
         self.exchanges: dict[bytes, Exchange] = {}
         self._errands: set[asyncio.Task] = set()
+        self._missing: set[bytes] = set()
 
     def errand(self, coroutine: Coroutine) -> None:
         """Something that must still be done after whoever asked for it has left."""
@@ -75,6 +76,19 @@ class Post:
         """A frame for a channel; one that has closed meanwhile gets it again when its session comes back."""
         if open_channel := self.channels.get(channel):
             open_channel.put(frame)
+
+    async def look_for_lost(self, older_than_s: float) -> None:
+        """Ends the exchanges whose task Redis lost (a failover, an old copy). Missing twice in a row,
+        for the end of one may be on its way."""
+        before = asyncio.get_running_loop().time() - older_than_s
+        tasks = [task for task, one in self.exchanges.items() if one.started_at < before and not one.ended]
+        missing: set[bytes] = set()
+        for start in range(0, len(tasks), 1000):
+            missing |= await self._store.replica.lost(tasks[start : start + 1000])
+        for task in missing & self._missing:
+            if exchange := self.exchanges.get(task):
+                exchange.give_up(failure(503, "broker_restarted", "the broker's Redis lost this request; send it again"))
+        self._missing = missing
 
     def void(self) -> None:
         """The others took this replica for dead: its channels are not the sessions' any more, and its

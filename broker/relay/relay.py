@@ -60,7 +60,7 @@ class Relay:
             )
         except (StoreUnavailable, asyncio.CancelledError):
             # It may have been accepted all the same.
-            self.end(exchange, "client gone")
+            self.end(exchange, "client gone", unwritten=True)
             raise
         except BaseException:
             exchange.ended = True
@@ -72,11 +72,11 @@ class Relay:
             exchange.queued(waking=given.state == "waking")
         return exchange
 
-    def end(self, exchange: Exchange, reason: str) -> None:
+    def end(self, exchange: Exchange, reason: str, *, unwritten: bool = False) -> None:
         """Closes an exchange; cancels its task unless it has ended."""
         exchange.close()
         if self._post.exchanges.pop(exchange.task.encode(), None) and not exchange.ended:
-            self._post.errand(self._cancel(exchange.task, reason))
+            self._post.errand(self._cancel(exchange.task, reason, unwritten))
 
     async def results(self, session: str, owner: str, items: list[Item]) -> list[str]:
         return await self._store.tasks.results(session, owner, items)
@@ -94,10 +94,10 @@ class Relay:
         # JSON has line breaks only between tokens; on an SSE data line they must be spaces.
         return b'%s,"request":%s,"deadlineMs":' % (start, call.body.translate(_ONE_LINE)), b""
 
-    async def _cancel(self, task: str, reason: str) -> None:
+    async def _cancel(self, task: str, reason: str, unwritten: bool) -> None:
         for _ in range(_CANCEL_TRIES):
             try:
-                await self._store.tasks.cancel(task, reason)
+                await self._store.tasks.cancel(task, reason, unwritten=unwritten)
                 return
             except StoreUnavailable:
                 await asyncio.sleep(0.5)

@@ -54,7 +54,7 @@ class Store:
         self.rows = Rows(link, scripts, prefix, stale_ms=t.stale_ms, expire_ms=t.expire_ms)
         self.sessions = Sessions(
             scripts, adoption=adoption, accept_ms=t.accept_ms, grace_ms=t.grace_ms,
-            stale_ms=t.stale_ms, expire_ms=t.expire_ms,
+            stale_ms=t.stale_ms, expire_ms=t.expire_ms, wake_limit_ms=t.wake_limit_ms,
         )
         self.tasks = Tasks(
             scripts, name, accept_ms=t.accept_ms, stale_ms=t.stale_ms, expire_ms=t.expire_ms,

@@ -20,7 +20,8 @@ alive:<sid>              string  the heartbeat; TTL 90 s
 heartbeats               zset    live sessions by their last heartbeat (ms)
 session-tasks:<sid>      stream  unfinished tasks in order; entries deleted at their end
 task:<tid>               hash    one attempt: llm, session, reply, owner, state, frame, body,
-                                 deadline, ends, next, given (0: no channel had it yet);
+                                 deadline, ends, next, spoke (part of the answer is out), given (0: no
+                                 channel had it yet, here: the asker writes it);
                                  deleted at its end
 leases:<llm>             zset    slots in use: task by lease expiry (ms)
 waiting:<llm>            zset    requests beyond the slots, by arrival

@@ -23,6 +23,7 @@ class Replica:
         self._scripts = scripts
         self._inbox = f"{prefix}inbox:{name}".encode()
         self._reply = f"{prefix}reply:{name}".encode()
+        self._asked = f"{prefix}asked:{name}".encode()
         self._replicas = f"{prefix}replicas"
         self._lock = f"{prefix}sweep-lock"
         self._ttl_ms = ttl_ms
@@ -44,6 +45,11 @@ class Replica:
     async def alone(self) -> bool:
         """Whether no other replica serves this namespace."""
         return int(await self._link.call("ZCARD", self._replicas)) <= 1
+
+    async def lost(self, tasks: list[bytes]) -> set[bytes]:
+        """Those of our requests that Redis does not know: they ended, or it lost them."""
+        known = await self._link.call("SMISMEMBER", self._asked, *tasks)
+        return {task for task, here in zip(tasks, known, strict=True) if not here}
 
     async def leave(self) -> None:
         await self._scripts.run("replica_leave", self.name, self._grace_ms, self._accept_ms)

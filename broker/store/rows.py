@@ -27,11 +27,11 @@ class Rows:
         return [LLM.read(row) for row in await self._read("llm", names)]
 
     async def llm(self, key: str) -> LLM:
-        """The LLM of that name, else of that id. Raises UnknownLLM."""
-        rows = await self._read("llm", [key.encode()])
+        """The LLM of that id, else of that name: no name can hide another row's id. Raises UnknownLLM."""
+        name = await self._link.call("HGET", f"{self._prefix}llm-ids", key)
+        rows = await self._read("llm", [name]) if name else []
         if not rows:
-            name = await self._link.call("HGET", f"{self._prefix}llm-ids", key)
-            rows = await self._read("llm", [name]) if name else []
+            rows = await self._read("llm", [key.encode()])
         if not rows:
             raise UnknownLLM(f"There is no LLM {key!r}; GET /v1/models lists those that there are.")
         return LLM.read(rows[0])

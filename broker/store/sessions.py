@@ -21,7 +21,8 @@ _REFUSALS = {
 
 class Sessions:
     def __init__(
-        self, scripts: Scripts, *, adoption: str, accept_ms: int, grace_ms: int, stale_ms: int, expire_ms: int
+        self, scripts: Scripts, *, adoption: str, accept_ms: int, grace_ms: int, stale_ms: int, expire_ms: int,
+        wake_limit_ms: int,
     ):
         self._scripts = scripts
         self._adoption = adoption
@@ -29,6 +30,7 @@ class Sessions:
         self._grace_ms = grace_ms
         self._stale_ms = stale_ms
         self._expire_ms = expire_ms
+        self._wake_limit_ms = wake_limit_ms
 
     async def register(
         self, sid: str, owner: str, *, llms: list[dict], agents: list[dict], replace: bool, accepts: bool
@@ -37,7 +39,7 @@ class Sessions:
         entries = msgspec.json.encode({"llms": llms, "agents": agents})
         verdict, *rest = await self._scripts.run(
             "session_register", sid, owner, entries, int(replace), int(accepts), self._adoption,
-            self._accept_ms, self._stale_ms, self._expire_ms,
+            self._accept_ms, self._stale_ms, self._expire_ms, self._wake_limit_ms,
         )
         if verdict == b"foreign":
             raise UnknownSession()
@@ -63,7 +65,7 @@ class Sessions:
         self._found(
             await self._scripts.run(
                 "channel_open", sid, owner, channel, replica, instance,
-                self._accept_ms, self._stale_ms, self._expire_ms,
+                self._accept_ms, self._stale_ms, self._expire_ms, self._wake_limit_ms,
             )
         )
 

@@ -84,9 +84,13 @@ class Tasks:
             raise UnknownSession()
         return [word.decode() for word in words]
 
-    async def cancel(self, task: str, reason: str, *, owner: str = "", refusal: bytes = b"") -> bool:
-        """Stops a request wherever it is. False: there is none (for that owner)."""
-        return await self._scripts.run("task_cancel", task, reason, owner, refusal, self._accept_ms) != b"gone"
+    async def cancel(
+        self, task: str, reason: str, *, owner: str = "", refusal: bytes = b"", unwritten: bool = False
+    ) -> bool:
+        """Stops a request wherever it is. ``unwritten``: dispatch was never heard out, so no frame was
+        written here. False: there is none (for that owner)."""
+        args = (task, reason, owner, refusal, self._accept_ms, int(unwritten))
+        return await self._scripts.run("task_cancel", *args) != b"gone"
 
     async def request(self, sid: str, owner: str, task: str) -> bytes:
         """The body of a request that was too large for its frame. Raises UnknownTask."""

@@ -69,6 +69,15 @@ class Place:
         finally:
             await redis.aclose()
 
+    async def lose(self, *keys: str) -> None:
+        """Deletes keys, as an older copy of the data would lack them."""
+        redis = self.redis()
+        try:
+            for key in keys:
+                await redis.delete(f"rv:{{{self.namespace}}}:{key}")
+        finally:
+            await redis.aclose()
+
     async def check_left_clean(self) -> None:
         """No task, lease, waiter or wake is left, and every other key lasts on purpose or has a TTL."""
         prefix = b"rv:{%s}:" % self.namespace.encode()

@@ -89,7 +89,7 @@ def test_a_whole_answer_is_head_body_and_end():
     (h, first), body, end = parts_of(item)
     assert h == "H" and (body, end) == (("C", "nö".encode()), ("D", b""))
     assert read_head(first).headers == {"content-type": "text/plain"}
-    assert item.flag == "e" and item.note.startswith("the publisher answered 404")
+    assert item.flag == "e" and item.note.startswith("!the publisher answered 404")
 
 
 @pytest.mark.parametrize(("status", "ok"), [(200, True), (202, True), (299, True), (300, False), (404, False), (500, False)])

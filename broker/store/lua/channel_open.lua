@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Makes a channel the session's only one: the newest wins, the older is told so. Unfinished tasks
 -- are given again, in order; those that another instance had been given end here.
--- ARGV: sid, owner, channel, replica, instance, accept_ms, stale_ms, expire_ms
+-- ARGV: sid, owner, channel, replica, instance, accept_ms, stale_ms, expire_ms, wake_limit_ms
 -- Returns: 'ok' · 'gone'
 local sid, owner, channel, replica, instance = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local session = session_of(sid)
@@ -21,10 +21,13 @@ emit('session.open', sid, '')
 local lost = failure(503, 'publisher_offline', 'the publisher was restarted while it worked on this request')
 for _, entry in ipairs(call('XRANGE', P .. 'session-tasks:' .. sid, '-', '+')) do
   local tid = entry[2][2]
-  local t = call('HMGET', P .. 'task:' .. tid, 'frame', 'deadline', 'instance', 'llm', 'reply', 'kind', 'state')
+  local t = call('HMGET', P .. 'task:' .. tid, 'frame', 'deadline', 'instance', 'llm', 'reply', 'kind', 'state',
+    'spoke', 'next')
+  -- Who names no instance may be a new process, and a second beginning must not follow a first.
+  local elsewhere = t[3] ~= instance or (instance == '' and (t[8] or t[9]))
   if not t[1] then
     call('XDEL', P .. 'session-tasks:' .. sid, entry[1])
-  elseif t[3] ~= '' and t[3] ~= instance then
+  elseif elsewhere and (t[3] ~= '' or t[8] or t[9]) then
     if t[6] == 'wake' then
       wake_failed(t[4], 'publisher_offline', 'the publisher was restarted during the wake')
     else
@@ -41,6 +44,6 @@ for _, entry in ipairs(call('XRANGE', P .. 'session-tasks:' .. sid, '-', '+')) d
   end
 end
 for _, member in ipairs(call('SMEMBERS', P .. 'session-rows:' .. sid)) do
-  if string.sub(member, 1, 4) == 'llm:' then promote(string.sub(member, 5), now, tonumber(ARGV[6])) end
+  if string.sub(member, 1, 4) == 'llm:' then attend(string.sub(member, 5), sid, now, tonumber(ARGV[6]), tonumber(ARGV[9])) end
 end
 return 'ok'

@@ -84,12 +84,13 @@ local function framed(frame, deadline, now)
 end
 
 -- Writes one task to its session: a place in the stream, a lease on a slot. Whoever calls rings;
--- a session between two channels gets it when the next one opens.
-local function deliver(tid, llm, sid, session, now, accept_ms, ends)
+-- a session between two channels gets it when the next one opens. `given`: 1 (rung), 0 (nobody has it
+-- yet), here (the asker is to write it itself).
+local function deliver(tid, llm, sid, session, now, accept_ms, ends, given)
   local key = P .. 'task:' .. tid
   local entry = call('XADD', P .. 'session-tasks:' .. sid, '*', 't', tid)
   call('HSET', key, 'state', 'sent', 'session', sid, 'entry', entry, 'started', int(now), 'instance', session.instance,
-    'given', session.open and '1' or '0')
+    'given', session.open and given or '0')
   call('ZADD', P .. 'leases:' .. llm, int(ends), tid)
   local due = tonumber(ends)
   if session.accepts == '1' and now + accept_ms < due then due = now + accept_ms end
@@ -131,7 +132,7 @@ local function promote(llm, now, accept_ms, took)
     leave_line(llm, tid)
     if asker then
       local t = call('HMGET', P .. 'task:' .. tid, 'frame', 'deadline', 'ends')
-      deliver(tid, llm, row[2], session, now, accept_ms, t[3])
+      deliver(tid, llm, row[2], session, now, accept_ms, t[3], '1')
       ring(session.replica, session.channel, framed(t[1], t[2], now))
       tell(asker, tid, 'Q0:')
       free = free - 1
@@ -167,11 +168,37 @@ local function wake_failed(llm, code, reason)
   refuse_line(llm, failure(503, code, reason))
 end
 
+-- Starts the one wake of an LLM, unless it is under way.
+local function start_wake(llm, sid, session, now, wake_limit_ms)
+  if call('EXISTS', P .. 'wake:' .. llm) == 1 then return end
+  local wake = 'wake_' .. int(now) .. '_' .. call('INCR', P .. 'arrivals')
+  local frame = cjson.encode({ kind = 'wake', taskId = wake, llmName = llm })
+  local entry = call('XADD', P .. 'session-tasks:' .. sid, '*', 't', wake)
+  call('HSET', P .. 'wake:' .. llm, 'task', wake, 'session', sid, 'entry', entry, 'startedAt', int(now))
+  call('HSET', P .. 'task:' .. wake, 'kind', 'wake', 'llm', llm, 'session', sid, 'entry', entry,
+    'state', 'sent', 'frame', frame, 'instance', session.instance)
+  call('ZADD', P .. 'timers', int(now + wake_limit_ms), 'wake:' .. llm)
+  ring(session.replica, session.channel, frame)
+  emit('llm.waking', llm, '')
+end
+
+-- Gives those who wait what the row's state allows: the free slots, or a wake.
+local function attend(llm, sid, now, accept_ms, wake_limit_ms)
+  local line = P .. 'waiting:' .. llm
+  if call('EXISTS', line) == 0 then return end
+  if call('HGET', P .. 'llm:' .. llm, 'status') ~= 'hibernating' then return promote(llm, now, accept_ms) end
+  if call('EXISTS', P .. 'wake:' .. llm) == 1 then return end
+  start_wake(llm, sid, session_of(sid), now, wake_limit_ms)
+  -- While it wakes, the wake's limit counts and not the wait in line.
+  for _, tid in ipairs(call('ZRANGE', line, 0, -1)) do tell(call('HGET', P .. 'task:' .. tid, 'reply'), tid, 'Q0:') end
+end
+
 local OFFLINE = 'the publisher of this LLM is offline; try again when it is back'
 
 -- Refuses every unfinished task of a session, and whoever waits for its LLMs.
 local function lose_work(sid, message)
   local refusal = failure(503, 'publisher_offline', message or OFFLINE)
+  local session = session_of(sid)
   for _, entry in ipairs(call('XRANGE', P .. 'session-tasks:' .. sid, '-', '+')) do
     local tid = entry[2][2]
     local t = call('HMGET', P .. 'task:' .. tid, 'llm', 'reply', 'kind')
@@ -180,6 +207,10 @@ local function lose_work(sid, message)
     elseif t[1] then
       tell(t[2], tid, refusal)
       forget(tid, sid, t[1], entry[1], t[2])
+      -- A publisher that still listens, though it gave no sign of life, is not to work for nobody.
+      if session and session.open then
+        ring(session.replica, session.channel, cjson.encode({ kind = 'cancel', taskId = tid, reason = 'publisher offline' }))
+      end
     else
       call('XDEL', P .. 'session-tasks:' .. sid, entry[1])
     end
@@ -348,8 +379,9 @@ local function seen(member, status, since, sid, now, stale_ms, expire_ms)
 end
 
 -- Stops a task for its asker's sake: out of the line at once, or told to the publisher, which
--- keeps the slot until its last word or the lease's end.
-local function cancel(tid, reason, accept_ms)
+-- keeps the slot until its last word or the lease's end. `unwritten`: the asker says that it did not
+-- write the frame that it was to write.
+local function cancel(tid, reason, accept_ms, unwritten)
   local key = P .. 'task:' .. tid
   local t = call('HMGET', key, 'state', 'llm', 'session', 'reply', 'given', 'entry')
   if not t[1] then return 'gone' end
@@ -358,8 +390,8 @@ local function cancel(tid, reason, accept_ms)
     forget(tid, nil, t[2], nil, t[4])
     return 'left'
   end
-  if t[1] == 'sent' and t[5] == '0' then
-    -- Sent between two channels: no publisher has it, so none would ever say its last word.
+  if t[1] == 'sent' and (t[5] == '0' or (t[5] == 'here' and unwritten)) then
+    -- Sent between two channels, or never written: no publisher has it, so none would ever say its last word.
     forget(tid, t[3], t[2], t[6], t[4])
     promote(t[2], now_ms(), accept_ms)
     return 'left'

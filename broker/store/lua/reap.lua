@@ -27,6 +27,7 @@ local function task_due(tid)
     promote(t[2], now, accept_ms)
   elseif t[1] == 'sent' and session and session.accepts == '1' then
     ring(session.replica, session.channel, framed(t[7], t[8], now))
+    call('HSET', key, 'given', '1')
     call('ZADD', P .. 'timers', int(math.min(now + accept_ms, tonumber(t[6]))), 'task:' .. tid)
   else
     call('ZADD', P .. 'timers', t[6], 'task:' .. tid)

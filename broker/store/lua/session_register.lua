@@ -2,7 +2,7 @@
 -- Registers a session's rows, all or nothing: every entry is judged before the first is written.
 -- ARGV: sid, owner, entries (JSON {llms: [{name, id, initial, fields}], agents: [{name, id, llm,
 --       fields}]}, fields ready to store), replace (0|1), accepts (0|1), adoption (owner|any),
---       accept_ms, stale_ms, expire_ms
+--       accept_ms, stale_ms, expire_ms, wake_limit_ms
 -- Returns: {'ok'} · {'foreign'} · {'refused', family, name, why}; why: public | held | owner |
 --          missing_llm (then also the LLM's name)
 local sid, owner, adoption = ARGV[1], ARGV[2], ARGV[6]
@@ -121,5 +121,5 @@ if call('EXISTS', P .. 'session-rows:' .. sid) == 0 then
   drop_session(sid)
   return { 'ok' }
 end
-for _, e in ipairs(entries.llms) do promote(e.name, now, accept_ms) end
+for _, e in ipairs(entries.llms) do attend(e.name, sid, now, accept_ms, tonumber(ARGV[10])) end
 return { 'ok' }

@@ -43,9 +43,10 @@ call('HSET', P .. 'task:' .. tid, 'llm', llm, 'reply', asker, 'owner', owner, 'f
 if #body > 0 then call('HSET', P .. 'task:' .. tid, 'body', body) end
 call('SADD', P .. 'asked:' .. asker, tid)
 if free then
-  deliver(tid, llm, sid, session, now, accept_ms, ends)
-  -- The asker holds the channel itself: it needs no ring to hear what it says.
-  if session.open and session.replica == asker then return { 'sent', session.channel } end
+  -- An asker that holds the channel itself needs no ring to hear what it says.
+  local here = session.open and session.replica == asker
+  deliver(tid, llm, sid, session, now, accept_ms, ends, here and 'here' or '1')
+  if here then return { 'sent', session.channel } end
   ring(session.replica, session.channel, framed(frame, deadline, now))
   return { 'sent' }
 end
@@ -53,15 +54,5 @@ call('ZADD', line, call('INCR', P .. 'arrivals'), tid)
 call('HINCRBY', P .. 'load:' .. llm, 'waitingBytes', size)
 call('ZADD', P .. 'timers', int(ends), 'task:' .. tid)
 if status ~= 'hibernating' then return { 'waiting', waiting + 1 } end
-if call('EXISTS', P .. 'wake:' .. llm) == 0 then
-  local wake = 'wake_' .. tid
-  local wake_frame = cjson.encode({ kind = 'wake', taskId = wake, llmName = llm })
-  local entry = call('XADD', P .. 'session-tasks:' .. sid, '*', 't', wake)
-  call('HSET', P .. 'wake:' .. llm, 'task', wake, 'session', sid, 'entry', entry, 'startedAt', int(now))
-  call('HSET', P .. 'task:' .. wake, 'kind', 'wake', 'llm', llm, 'session', sid, 'entry', entry,
-    'state', 'sent', 'frame', wake_frame, 'instance', session.instance)
-  call('ZADD', P .. 'timers', int(now + wake_limit_ms), 'wake:' .. llm)
-  ring(session.replica, session.channel, wake_frame)
-  emit('llm.waking', llm, '')
-end
+start_wake(llm, sid, session, now, wake_limit_ms)
 return { 'waking', waiting + 1 }

@@ -2,7 +2,7 @@
 -- Takes what a publisher says of its tasks: fences each frame by session and seq, hands it to the
 -- replica whose client waits (one stream entry per replica and call), and ends what is ended.
 -- ARGV: sid, owner, accept_ms, stale_ms, then six for each item: tid, seq ('' = unnumbered),
---       count of frames, flag (c = goes on, e = ends, a = accept), parts, note ('ok', or why it failed)
+--       count of frames, flag (c = goes on, e = ends, a = accept), parts, note ('ok', or '!' and why it failed)
 -- Returns: {'gone'} for a session that is not this owner's, else a word per item:
 --          '200' · 'cancelled' · '404' · '409:<expected seq>'
 local sid, owner, accept_ms, stale_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -29,7 +29,7 @@ local function take(tid, seq, count, flag, parts, note)
       call('ZADD', P .. 'heartbeats', int(now), sid)
       wake_succeeded(t[4], now, accept_ms)
     else
-      wake_failed(t[4], 'wake_failed', note)
+      wake_failed(t[4], 'wake_failed', string.sub(note, 2))
     end
     return '200'
   end
@@ -39,8 +39,8 @@ local function take(tid, seq, count, flag, parts, note)
     if first + count <= expected then return t[3] == 'cancelling' and 'cancelled' or '200' end
     if first < expected then return '409:' .. int(expected) end
     if flag == 'c' then call('HSET', key, 'next', int(first + count), 'state', t[3] == 'sent' and 'running' or t[3]) end
-  elseif flag == 'c' and t[3] == 'sent' then
-    call('HSET', key, 'state', 'running')
+  elseif flag == 'c' then
+    call('HSET', key, 'state', t[3] == 'sent' and 'running' or t[3], 'spoke', '1')
   end
   if t[3] == 'sent' and flag == 'c' then call('ZADD', P .. 'timers', t[9], 'task:' .. tid) end
   if t[5] and t[3] ~= 'cancelling' then
