@@ -67,6 +67,7 @@ class Broker:
         s = self.settings
         try:
             await self.store.replica.beat(first=True)
+            await self.store.warm_up()
         except StoreUnavailable:
             log.warning("Redis does not answer yet; requests get 503 until it does")
         duties = [

@@ -128,14 +128,6 @@ class QueueFull(Refusal):
     retry_after_s = 1
 
 
-class Cancelled(Refusal):
-    """The request was cancelled."""
-
-    status = 499
-    code = "request_cancelled"
-    should_retry = False
-
-
 class NotYet(Refusal):
     """Public LLMs cannot be called by this version."""
 
@@ -163,13 +155,6 @@ class PublisherOffline(Unavailable):
 
     code = "publisher_offline"
     retry_after_s = 5
-
-
-class WakeFailed(Unavailable):
-    """The LLM sleeps and could not be woken."""
-
-    code = "wake_failed"
-    should_retry = False
 
 
 class QueueWaitExceeded(Unavailable):

@@ -7,15 +7,8 @@ milliseconds of Redis' clock and shown as ISO-8601 UTC.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from enum import StrEnum
 
 import msgspec
-
-
-class Status(StrEnum):
-    ACTIVE = "active"
-    INACTIVE = "inactive"
-    HIBERNATING = "hibernating"
 
 
 class LLM(msgspec.Struct, rename="camel"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable
 
@@ -18,12 +19,18 @@ import msgspec
 from broker.wire import Frame
 from publisher.backoff import Backoff
 from publisher.client import Broker, Refused, Unavailable
+from publisher.failures import TOO_DEEP
 from publisher.sse import EventReader, EventTooLarge, payloads
 
 log = logging.getLogger("publisher")
 
 FRAME_BYTES = 16 << 20
 STEADY_S = 5.0  # a channel that lived this long was fine: reconnect without delay
+
+# Only before anything nested: a client's request may hold the same words.
+TASK_ID = re.compile(rb'\{[^{}\[\]]*?"taskId"\s*:\s*"([!#-\[\]-~]+)"')
+
+_decode = msgspec.json.Decoder(Frame).decode
 
 
 class Superseded(Exception):
@@ -35,6 +42,7 @@ class Channel:
         self,
         broker: Broker,
         take: Callable[[Frame], None],
+        refuse: Callable[[str, str, str], None],
         session_unknown: Callable[[], Awaitable[None]],
         backoff: Backoff,
         silence_s: float,
@@ -42,6 +50,7 @@ class Channel:
     ) -> None:
         self._broker = broker
         self._take = take
+        self._refuse = refuse
         self._session_unknown = session_unknown
         self._backoff = backoff
         self._silence_s = silence_s
@@ -114,7 +123,7 @@ class Channel:
         try:
             while data := await answer.content.readany():
                 for payload in payloads(events.feed(data)):
-                    frame = _frame(payload)
+                    frame = self._frame(payload)
                     if frame is None:
                         continue
                     if frame.kind == "superseded":
@@ -131,13 +140,14 @@ class Channel:
             pass  # lost: said by the caller
         return None
 
-
-_decode = msgspec.json.Decoder(Frame).decode
-
-
-def _frame(payload: bytes) -> Frame | None:
-    try:
-        return _decode(payload)
-    except msgspec.MsgspecError as err:
-        log.error("an unreadable frame from the broker is skipped: %s", err)
+    def _frame(self, payload: bytes) -> Frame | None:
+        try:
+            return _decode(payload)
+        except msgspec.MsgspecError as err:
+            log.error("an unreadable frame from the broker is skipped: %s", err)
+        except RecursionError:
+            named = TASK_ID.match(payload)
+            log.error("a frame nested too deeply is %s", "refused" if named else "skipped: it names no task")
+            if named:
+                self._refuse(named[1].decode(), TOO_DEEP, "invalid_request")
         return None

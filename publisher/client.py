@@ -8,6 +8,7 @@ never sends the token anywhere but to the broker's own address.
 from __future__ import annotations
 
 import asyncio
+import time
 
 import aiohttp
 import msgspec
@@ -18,6 +19,7 @@ from publisher.body import sendable
 from publisher.reason import reason
 
 ROOT = "/api/v1/llms/"
+CONNECT_S = 10.0
 
 
 class Refused(Exception):
@@ -31,9 +33,14 @@ class Unavailable(Exception):
     pass
 
 
+class TooSlow(Unavailable):
+    """It did not get through in its time: less at once may."""
+
+
 class Broker:
     def __init__(
-        self, http: aiohttp.ClientSession, url: str, token: str | None, instance: str, timeout_s: float
+        self, http: aiohttp.ClientSession, url: str, token: str | None, instance: str, timeout_s: float,
+        slowest_bytes_s: float = 8 << 10,
     ) -> None:
         self.url = url.rstrip("/")
         self.session: str | None = None
@@ -41,7 +48,9 @@ class Broker:
         self._headers = {INSTANCE_HEADER: instance, "User-Agent": "reveille-publisher"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(10.0, timeout_s))
+        self._timeout_s = timeout_s
+        self._slowest_bytes_s = slowest_bytes_s
+        self._timeout = self._within(timeout_s)
         self._results_url = URL(self.url + ROOT + "_provider-results")
         self._results = msgspec.json.Decoder(ResultsAnswer)
 
@@ -71,7 +80,16 @@ class Broker:
         await self._post("_provider-goodbye", {"providerSessionId": self.session})
 
     async def results(self, lines: bytes) -> ResultsAnswer:
-        body = await self._call("POST", self._results_url, lines, "application/x-ndjson")
+        # How far a body has come cannot be seen: the system takes in megabytes at once, and a read
+        # timeout does not run meanwhile. So it has time for its size, as much as the broker gives it.
+        timeout = self._within(self._timeout_s + len(lines) / self._slowest_bytes_s)
+        began = time.monotonic()
+        try:
+            body = await self._call("POST", self._results_url, lines, "application/x-ndjson", timeout)
+        except Unavailable as err:
+            if time.monotonic() - began >= self._timeout_s:  # whoever on the way lost patience
+                raise TooSlow(str(err)) from None
+            raise
         try:
             return self._results.decode(body)
         except msgspec.MsgspecError as err:
@@ -81,7 +99,9 @@ class Broker:
         """A request that was too large for its frame; ``path`` is below the broker's address."""
         if not path.startswith("/") or path.startswith("//"):
             raise Refused(400, "the broker named an address that is not its own")
-        return await self._call("GET", URL(self.url + path, encoded=True), None, None)
+        # No limit to the whole, which may be large: its bytes must keep coming.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=self._timeout_s)
+        return await self._call("GET", URL(self.url + path, encoded=True), timeout=timeout)
 
     async def channel(self, silence_s: float) -> aiohttp.ClientResponse:
         """The open channel; the caller closes it. Silence longer than this breaks it."""
@@ -89,7 +109,7 @@ class Broker:
             answer = await self._http.get(
                 URL(self.url + ROOT + "_provider-stream"),
                 headers={**self._headers, "Accept": "text/event-stream", "Cache-Control": "no-store"},
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence_s),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silence_s),
                 allow_redirects=False,
             )
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as err:
@@ -106,11 +126,19 @@ class Broker:
     async def _post(self, call: str, payload: object) -> bytes:
         return await self._call("POST", URL(self.url + ROOT + call), msgspec.json.encode(payload), "application/json")
 
-    async def _call(self, method: str, url: URL, data: bytes | None, content_type: str | None) -> bytes:
+    @staticmethod
+    def _within(timeout_s: float) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_S, timeout_s))
+
+    async def _call(
+        self, method: str, url: URL, data: bytes | None = None, content_type: str | None = None,
+        timeout: aiohttp.ClientTimeout | None = None,
+    ) -> bytes:
         headers = {**self._headers, "Content-Type": content_type} if content_type else self._headers
         try:
             async with self._http.request(
-                method, url, data=sendable(data), headers=headers, timeout=self._timeout, allow_redirects=False
+                method, url, data=sendable(data), headers=headers, timeout=timeout or self._timeout,
+                allow_redirects=False,
             ) as answer:
                 body = await answer.read()
                 if answer.status < 300:
@@ -129,6 +157,8 @@ def _refusal(answer: aiohttp.ClientResponse, body: bytes) -> Exception:
         message, code = str(error["message"]), str(error.get("code") or "")
     except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
         message, code = f"HTTP {status} without a reason", ""
-    if status >= 500 or status in (408, 425, 429):
+    if status == 408:
+        return TooSlow(f"{message} (HTTP {status})")
+    if status >= 500 or status in (425, 429):
         return Unavailable(f"{message} (HTTP {status})")
     return Refused(status, message, code)

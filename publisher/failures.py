@@ -7,6 +7,9 @@ frame. Never used for what concerns the whole program: see ``client.py``.
 from __future__ import annotations
 
 
+TOO_DEEP = "the request is nested too deeply"
+
+
 class TaskFailed(Exception):
     code = "publisher_error"
 

@@ -18,9 +18,10 @@ import aiohttp
 import msgspec
 
 from broker.wire import Frame
+from publisher.backoff import Backoff
 from publisher.client import Broker, Refused, Unavailable
 from publisher.endpoint import Endpoint
-from publisher.failures import BackendBroken, BackendUnreachable, TaskFailed, WakeFailed
+from publisher.failures import TOO_DEEP, BackendBroken, BackendUnreachable, TaskFailed, WakeFailed
 from publisher.outgoing import Outgoing
 from publisher.sse import DONE, EventReader, EventTooLarge, end_of_done
 
@@ -36,8 +37,8 @@ _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
-async def infer(frame: Frame, endpoint: Endpoint, out: Outgoing, broker: Broker) -> None:
-    body = with_model(await _request(frame, broker), endpoint.model_json)
+async def infer(frame: Frame, endpoint: Endpoint, out: Outgoing, broker: Broker, retry: Backoff) -> None:
+    body = with_model(await _request(frame, broker, retry), endpoint.model_json)
     async with endpoint.slots:
         answer = await _answer(frame, endpoint, body)
         try:
@@ -52,19 +53,26 @@ async def infer(frame: Frame, endpoint: Endpoint, out: Outgoing, broker: Broker)
 def with_model(request: bytes | msgspec.Raw, model_json: msgspec.Raw) -> bytes:
     try:
         fields = _decode(request)
+    except RecursionError:
+        raise TaskFailed(TOO_DEEP, "invalid_request") from None
     except msgspec.MsgspecError:
         raise TaskFailed("the request is not a JSON object", "invalid_request") from None
     fields["model"] = model_json
     return _encode(fields)
 
 
-async def _request(frame: Frame, broker: Broker) -> bytes | msgspec.Raw:
+async def _request(frame: Frame, broker: Broker, retry: Backoff) -> bytes | msgspec.Raw:
+    """The request itself. A broker that is away is asked again until the task's deadline."""
     if not frame.request_url:
         return frame.request
-    try:
-        return await broker.request_body(frame.request_url)
-    except (Refused, Unavailable) as err:
-        raise TaskFailed(f"the request could not be fetched from the broker: {err}") from None
+    while True:
+        try:
+            return await broker.request_body(frame.request_url)
+        except Unavailable as err:
+            log.warning("task %s: the request is not fetched yet: %s; trying again", frame.task_id, err)
+        except Refused as err:
+            raise TaskFailed(f"the request could not be fetched from the broker: {err}") from None
+        await asyncio.sleep(retry.next_s())
 
 
 async def _answer(frame: Frame, endpoint: Endpoint, body: bytes) -> aiohttp.ClientResponse:

@@ -76,15 +76,16 @@ class Publisher:
         self._registrar = Registrar(
             self._broker, endpoints, list(config.agents), self._session_file, retry(), timers.slow_retry_s
         )
+        results_retry = functools.partial(Backoff, timers.results_retry_first_s, timers.results_retry_most_s)
         watch = self._watch = Watch(endpoints, self._broker, timers.availability_s)
         worker = self._worker = Worker(
-            self._endpoints, self._broker, watch.fall_asleep, watch.hurry, timers.accept_after_s
+            self._endpoints, self._broker, watch.fall_asleep, watch.hurry, timers.accept_after_s, results_retry
         )
-        results_retry = Backoff(timers.results_retry_first_s, timers.results_retry_most_s)
-        self._uploader = Uploader(self._broker.results, self._registrar.again, worker.settled, results_retry)
+        self._uploader = Uploader(self._broker.results, self._registrar.again, worker.settled, results_retry())
         worker.upload_through(self._uploader)
         self._channel = Channel(
-            self._broker, worker.take, self._registrar.again, retry(), timers.silence_s, timers.slow_retry_s
+            self._broker, worker.take, worker.refuse, self._registrar.again, retry(), timers.silence_s,
+            timers.slow_retry_s,
         )
         self._registrar.registered_again = self._channel.reopen
 

@@ -34,6 +34,7 @@ class Outgoing:
         self._headed = False
         self._spoke = False  # the first words of a stream are out
         self.ended = False
+        self.dropped = False
         self.resent_from = -1
         self.stop: Callable[[str, str], None] | None = None  # set by the task that is to be stopped
         self.next_seq = 0
@@ -90,7 +91,7 @@ class Outgoing:
 
     def drop(self) -> None:
         """The broker wants no more of this task."""
-        self.ended = True
+        self.ended = self.dropped = True
         self.frames.clear()
 
     @property

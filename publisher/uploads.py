@@ -2,8 +2,9 @@
 
 One POST at a time: what piles up while it is under way leaves with the next, so
 an idle publisher adds no delay and a busy one sends large batches. A batch that
-may or may not have arrived is sent again as it was; numbered frames make that
-harmless. It never drops a frame that the broker could still want.
+may or may not have arrived is sent again as it was, in parts when it was too
+slow; numbered frames make that harmless. It never drops a frame that the broker
+could still want.
 """
 
 from __future__ import annotations
@@ -13,17 +14,16 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
 
 import msgspec
 
 from broker.wire import FrameAnswer, Result, ResultsAnswer
 from publisher.backoff import Backoff
-from publisher.client import Refused, Unavailable
+from publisher.batch import BatchLimit, Line
+from publisher.client import Refused, TooSlow, Unavailable
 from publisher.outgoing import Outgoing, is_last
 
 log = logging.getLogger("publisher")
-
 
 BATCH_FRAMES = 1000  # half of what a broker takes in one call
 
@@ -32,12 +32,6 @@ BATCH_FRAMES = 1000  # half of what a broker takes in one call
 LINGER_S = 0.002
 LINGER_STREAMS = 16
 LINGER_BYTES = 32 << 10
-
-
-class Line(NamedTuple):
-    out: Outgoing
-    frame: Result
-    text: bytes
 
 
 class Uploader:
@@ -54,7 +48,7 @@ class Uploader:
         self._session_unknown = session_unknown
         self._settled = settled
         self._backoff = backoff
-        self._batch_bytes = batch_bytes
+        self._limit = BatchLimit(batch_bytes)
         self._crowded_bytes = crowded_bytes
         self._queue: deque[Outgoing] = deque()
         self._waiting_bytes = 0
@@ -124,9 +118,9 @@ class Uploader:
 
     def _take(self) -> list[Line]:
         batch, size = [], 0
-        while self._queue and size < self._batch_bytes and len(batch) < BATCH_FRAMES:
+        while self._queue and size < self._limit.bytes and len(batch) < BATCH_FRAMES:
             out = self._queue[0]
-            while out.frames and size < self._batch_bytes and len(batch) < BATCH_FRAMES:
+            while out.frames and size < self._limit.bytes and len(batch) < BATCH_FRAMES:
                 frame = out.numbered(out.frames.pop(0))
                 text = self._encode(frame)
                 batch.append(Line(out, frame, text))
@@ -144,18 +138,23 @@ class Uploader:
 
     async def _deliver(self, batch: list[Line]) -> None:
         while batch:
+            part = self._limit.part(batch)
+            rest = batch[len(part):]
             try:
-                answer = await self._post(b"\n".join([line.text for line in batch]))
+                answer = await self._post(b"\n".join([line.text for line in part]))
             except Unavailable as err:
+                if isinstance(err, TooSlow):
+                    self._limit.too_slow(part)
                 log.debug("results are not delivered yet: %s", err)
                 await asyncio.sleep(self._backoff.next_s())
                 batch = self._without_expired(batch)
                 continue
             except Refused as err:
-                batch = await self._after_refusal(batch, err)
+                batch = await self._after_refusal(part, err) + _wanted(rest)
                 continue
             self._backoff.reset()
-            batch = self._read(batch, answer.results)
+            self._limit.delivered(part)
+            batch = self._read(part, answer.results) + _wanted(rest)
 
     def _read(self, batch: list[Line], answers: list[FrameAnswer]) -> list[Line]:
         """Takes note of the answers; returns what has to be sent again."""
@@ -238,3 +237,8 @@ class Uploader:
     def _stop(out: Outgoing, code: str) -> None:
         if out.stop is not None:
             out.stop("cancelled" if code == "cancelled" else "the broker no longer wants this task", code)
+
+
+def _wanted(lines: list[Line]) -> list[Line]:
+    """Without what the broker would refuse; of a dropped task only a last word still counts."""
+    return [line for line in lines if not line.out.dropped or line.frame.error is not None]

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 
 from broker.wire import Frame
 from publisher.attempt import Attempt
+from publisher.backoff import Backoff
 from publisher.client import Broker
 from publisher.endpoint import Endpoint
 from publisher.failures import SleepFailed, TaskFailed, WakeFailed
@@ -37,6 +38,7 @@ class Worker:
         fall_asleep: Callable[[Endpoint], Awaitable[None]],
         idle_again: Callable[[Endpoint], None],
         accept_after_s: float,
+        retry: Callable[[], Backoff],
     ) -> None:
         self.draining = False
         self._endpoints = endpoints
@@ -44,6 +46,7 @@ class Worker:
         self._fall_asleep = fall_asleep
         self._idle_again = idle_again
         self._accept_after_s = accept_after_s
+        self._retry = retry
         self._uploader: Uploader
         self._running: dict[str, Attempt] = {}
         self._unsettled: dict[str, Endpoint | None] = {}
@@ -60,6 +63,12 @@ class Worker:
         elif frame.kind in ("infer", "wake", "sleep") and not self._known(frame.task_id):
             self._unsettled[frame.task_id] = self._endpoints.get(frame.llm_name)
             self._begin(frame)
+
+    def refuse(self, task_id: str, message: str, code: str) -> None:
+        """Answers a task whose frame cannot be read."""
+        if not self._known(task_id):
+            self._unsettled[task_id] = None
+            Outgoing(task_id, self._uploader, time.monotonic() + GIVE_UP_S).error(message, code)
 
     def settled(self, task_id: str) -> None:
         """The broker has the task's last word, or wants none."""
@@ -120,7 +129,7 @@ class Worker:
 
     def _work(self, frame: Frame, endpoint: Endpoint, out: Outgoing) -> Coroutine[object, object, None]:
         if frame.kind == "infer":
-            return infer(frame, endpoint, out, self._broker)
+            return infer(frame, endpoint, out, self._broker, self._retry())
         return self._wake(endpoint, out) if frame.kind == "wake" else self._sleep(endpoint, out)
 
     def _ended(self, attempt: Attempt, endpoint: Endpoint, kind: str) -> None:

@@ -22,7 +22,6 @@ from .middleware import REQUEST_ID, allow_origin
 
 _DONE = b"data: [DONE]\n\n"
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-_COMMENT = b": waiting\n\n"
 
 
 async def answer(request: web.Request, call: Call) -> web.StreamResponse:
@@ -82,7 +81,7 @@ async def _stream(request: web.Request, exchange: Exchange) -> web.StreamRespons
             data = await exchange.next(wait_s)
             if data is None:
                 response = response or await _open(request, Head(200))
-                await response.write(_COMMENT)
+                await response.write(_comment(exchange))
                 wait_s = limits.comment_every_s
                 continue
             head = exchange.head
@@ -109,6 +108,11 @@ async def _stream(request: web.Request, exchange: Exchange) -> web.StreamRespons
         request.app[RELAY].end(exchange, refusal.code)
         await response.write_eof(_error_event(refusal.shape()["error"], refusal.status))
         return response
+
+
+def _comment(exchange: Exchange) -> bytes:
+    """A comment line for a client that waits; with its place in line when it came, if there was one."""
+    return b": waiting, place %d on arrival\n\n" % exchange.place if exchange.place else b": waiting\n\n"
 
 
 async def _open(request: web.Request, head: Head) -> web.StreamResponse:

@@ -35,6 +35,7 @@ class Exchange:
         self.ended = False
         self.done = False
         self.refused = ""
+        self.place = 0
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._parts: deque[tuple[str, bytes]] = deque()
@@ -60,8 +61,9 @@ class Exchange:
         self._parts.extend(split(parts))
         self._wake()
 
-    def queued(self, *, waking: bool) -> None:
+    def queued(self, place: int, *, waking: bool) -> None:
         """The request waits in line. While its LLM wakes, the wake's own limit counts instead."""
+        self.place = place
         if not waking:
             self._queue_due = self._loop.time() + self._patience.queue_wait_s
 

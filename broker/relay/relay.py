@@ -69,7 +69,7 @@ class Relay:
         if given.channel:
             self._post.deliver(given.channel, b"%s%d}" % (frame, max(1, deadline_ms)))
         if given.state != "sent":
-            exchange.queued(waking=given.state == "waking")
+            exchange.queued(given.place, waking=given.state == "waking")
         return exchange
 
     def end(self, exchange: Exchange, reason: str, *, unwritten: bool = False) -> None:

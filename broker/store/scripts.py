@@ -7,6 +7,7 @@ accepted. Servers that do not know that line (fakeredis) get the text without it
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from importlib import resources
@@ -32,6 +33,11 @@ class Scripts:
         self._prefix = prefix
         self._texts = {name: compose(name, shebang=shebang) for name in names()}
         self._digests = {name: hashlib.sha1(text).hexdigest() for name, text in self._texts.items()}
+
+    async def load(self) -> None:
+        """Hands every script to the server, so that the first use of none takes a turn more, and thereby
+        another order, than the rest."""
+        await asyncio.gather(*(self._link.call("SCRIPT", "LOAD", text) for text in self._texts.values()))
 
     async def run(self, script: str, *args) -> object:
         """One script's answer. Raises StoreUnavailable when Redis cannot give one."""

@@ -8,6 +8,9 @@ import pytest
 
 from tests.publisher.running import play, scene
 from tests.support.backend import Script
+from tests.support.fake_broker import Told
+
+REQUEST_URL = "/api/v1/llms/_provider-task/big/request"
 
 
 def test_a_whole_answer_arrives_byte_for_byte_with_its_status_and_type():
@@ -168,6 +171,44 @@ def test_a_large_request_is_fetched_from_the_broker():
             await s.broker.send(kind="infer", taskId="big", llmName="m", requestUrl=url)
             await s.broker.ended(told)
             assert len(json.loads(told.last["body"])["messages"][0]) == 2_000_000
+
+    play(test())
+
+
+def test_a_large_request_is_fetched_again_until_the_broker_has_it():
+    async def test():
+        async with scene(script=Script(echo=True)) as s:
+            s.broker.requests["big"] = b'{"messages":["big"]}'
+            s.broker.refuse["request"] = [(503, "later")] * 3
+            told = s.broker.tasks["big"] = Told()
+            await s.broker.send(kind="infer", taskId="big", llmName="m", requestUrl=REQUEST_URL, deadlineMs=20_000)
+            await s.broker.ended(told)
+            assert json.loads(told.last["body"])["messages"] == ["big"]
+            assert s.broker.calls.count("request") == 4
+
+    play(test())
+
+
+def test_a_large_request_that_never_comes_ends_with_the_deadline():
+    async def test():
+        async with scene() as s:
+            s.broker.refuse["request"] = [(503, "later")] * 1000
+            told = s.broker.tasks["big"] = Told()
+            await s.broker.send(kind="infer", taskId="big", llmName="m", requestUrl=REQUEST_URL, deadlineMs=200)
+            await s.broker.ended(told)
+            assert told.last["code"] == "deadline" and s.broker.calls.count("request") > 1
+
+    play(test())
+
+
+def test_a_large_request_that_the_broker_refuses_is_not_asked_for_again():
+    async def test():
+        async with scene() as s:
+            s.broker.refuse["request"] = [(404, "no such task")]
+            told = s.broker.tasks["big"] = Told()
+            await s.broker.send(kind="infer", taskId="big", llmName="m", requestUrl=REQUEST_URL, deadlineMs=20_000)
+            await s.broker.ended(told)
+            assert "no such task" in told.last["error"] and s.broker.calls.count("request") == 1
 
     play(test())
 

@@ -87,7 +87,7 @@ class Place:
                 if _LASTING.match(key):
                     continue
                 ttl = await redis.ttl(prefix + key)
-                assert ttl >= 0 or ttl == -2, f"{key!r} is left without a TTL"
+                assert ttl >= 0 or ttl == -2, f"{key!r} is left without a TTL: {await self.read(key.decode())}"
             due = await redis.zrange(prefix + b"timers", 0, -1)
             assert not [name for name in due if not name.startswith(b"grace:")], f"left in timers: {due}"
         finally:
