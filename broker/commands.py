@@ -74,10 +74,14 @@ async def check(*, as_json: bool, data_dir: str | None) -> None:
     from broker.store.durability import examine
 
     settings = _settings_of_a_short_command()
-    async with _store(settings, data_dir) as store:
-        await store.ping()
-        report = await examine(store.redis)
     where = parse(settings.redis_url).safe_url if settings.redis_url else f"embedded, in {_folder(data_dir)}"
+    async with _store(settings, data_dir) as store:
+        try:
+            await store.ping()
+        except StoreUnavailable as error:
+            cause = error.__cause__ or error
+            raise BadSettings(f"Redis ({where}) does not answer: {cause}. Start it, or mend REDIS_URL.") from None
+        report = await examine(store.redis)
     if as_json:
         click.echo(json.dumps({"redis": where, **report.as_dict()}))
     else:
