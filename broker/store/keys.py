@@ -1,7 +1,7 @@
 """Every key in Redis, its type, what it holds and when it goes.
 
 Behind the prefix ``rv:{<namespace>}:``; the braces make a namespace one slot of
-a Cluster. The scripts build the same names (``lua/prelude.lua``); nobody else
+a Cluster. The scripts build the same names (``lua/``); nobody else
 writes a key's text. Each family has its own prefix, for LLM names hold colons.
 
 =======================  ======  =====================================================

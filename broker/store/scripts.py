@@ -1,6 +1,6 @@
 """The Lua scripts: read once from ``lua/``, called by name.
 
-Each is its own text and what it uses of the prelude. A script starts with ``#!lua`` and, when
+Each is its own text and what it uses of ``lua/shared/``. A script starts with ``#!lua`` and, when
 it finishes work, ``flags=allow-oom``, so that a full Redis can still end what it
 accepted. Servers that do not know that line (fakeredis) get the text without it.
 """
@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from functools import cache
 from importlib import resources
 from typing import Protocol
 
 from .link import ScriptMissing
 
-
+#: One file per noun, each using only those before it.
+_SHARED = ("post", "tasks", "wakes", "sessions", "rows")
 _DEFINES = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
 
 
@@ -52,29 +54,33 @@ def names() -> list[str]:
     return sorted(
         entry.name.removesuffix(".lua")
         for entry in _folder().iterdir()
-        if entry.name.endswith(".lua") and entry.name != "prelude.lua"
+        if entry.name.endswith(".lua")
     )
 
 
 def compose(name: str, *, shebang: bool = True) -> bytes:
-    """A script's whole text: its first line, what it uses of the prelude, its body."""
+    """A script's whole text: its first line, what it uses of what is shared, its body."""
     first, body = (_folder() / f"{name}.lua").read_text().split("\n", 1)
     text = f"{_used(body)}\n{body}"
     return (f"{first}\n{text}" if shebang else text).encode()
 
 
 def _used(body: str) -> str:
-    """The prelude's definitions that ``body`` needs, and those that they need. The server makes
-    every function of a script anew at each call, so the others would cost microseconds."""
-    blocks = (_folder() / "prelude.lua").read_text().split("\n\n")
+    """The shared definitions that ``body`` needs, and those that they need. The server makes every
+    function of a script anew at each call, so the others would cost microseconds."""
     used: list[str] = []
     text = body
-    # A definition uses only what stands above it.
-    for block in reversed(blocks):
+    for block in reversed(_definitions()):
         if any(re.search(rf"\b{name}\b", text) for name in _DEFINES.findall(block)):
             used.insert(0, block)
             text += block
     return "\n\n".join(used)
+
+
+@cache
+def _definitions() -> list[str]:
+    """What is shared, one definition a piece: a blank line ends one, and each uses only those above it."""
+    return [block for name in _SHARED for block in (_folder() / "shared" / f"{name}.lua").read_text().split("\n\n")]
 
 
 def _folder():

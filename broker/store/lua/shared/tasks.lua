@@ -1,0 +1,125 @@
+-- A task's life: in the line, at a session, ended. A lease is a slot in use; only `forget` gives one back.
+
+-- Frees all that a task holds: its record, timer, place in its session's stream, lease, asker.
+local function forget(tid, sid, llm, entry, asker)
+  call('DEL', P .. 'task:' .. tid)
+  call('ZREM', P .. 'timers', 'task:' .. tid)
+  call('ZREM', P .. 'leases:' .. llm, tid)
+  if entry and sid then call('XDEL', P .. 'session-tasks:' .. sid, entry) end
+  if asker then call('SREM', P .. 'asked:' .. asker, tid) end
+end
+
+-- Takes a request out of an LLM's waiting line, with its share of the line's bytes.
+local function leave_line(llm, tid)
+  local size = tonumber(call('HGET', P .. 'task:' .. tid, 'size') or '0') or 0
+  call('ZREM', P .. 'waiting:' .. llm, tid)
+  if call('EXISTS', P .. 'waiting:' .. llm) == 1 then
+    call('HINCRBY', P .. 'load:' .. llm, 'waitingBytes', -size)
+  else
+    call('HDEL', P .. 'load:' .. llm, 'waitingBytes')
+  end
+end
+
+-- Refuses everybody who waits for an LLM. The line is bounded, so this is too.
+local function refuse_line(llm, refusal)
+  local line = P .. 'waiting:' .. llm
+  for _, tid in ipairs(call('ZRANGE', line, 0, -1)) do
+    local asker = call('HGET', P .. 'task:' .. tid, 'reply')
+    tell(asker, tid, refusal)
+    forget(tid, nil, llm, nil, asker)
+  end
+  call('DEL', line)
+  call('HDEL', P .. 'load:' .. llm, 'waitingBytes')
+end
+
+-- A task's frame as it leaves now: what is kept of it ends before the time that is left.
+local function framed(frame, deadline, now)
+  return frame .. int(math.max(1, tonumber(deadline) - now)) .. '}'
+end
+
+-- The part of a session that delivery needs; nil for a session that is not there.
+local function session_of(sid)
+  local s = call('HMGET', P .. 'session:' .. sid, 'owner', 'channel', 'replica', 'instance', 'accepts', 'closed', 'leaving')
+  if not s[1] then return nil end
+  local open = s[2] and s[2] ~= ''
+  return {
+    owner = s[1], channel = s[2] or '', replica = s[3] or '', accepts = s[5] or '0', closed = s[6] or '',
+    -- Nobody has been given what is sent between two channels, so it bears no instance.
+    instance = open and (s[4] or '') or '', last_instance = s[4] or '', leaving = s[7] == '1',
+    open = open, reachable = open or s[6] == 'broker',
+  }
+end
+
+-- Writes one task to its session: a place in the stream, a lease on a slot. Whoever calls rings;
+-- a session between two channels gets it when the next one opens. `given`: 1 (rung), 0 (nobody has it
+-- yet), here (the asker is to write it itself).
+local function deliver(tid, llm, sid, session, now, accept_ms, ends, given)
+  local key = P .. 'task:' .. tid
+  local entry = call('XADD', P .. 'session-tasks:' .. sid, '*', 't', tid)
+  call('HSET', key, 'state', 'sent', 'session', sid, 'entry', entry, 'started', int(now), 'instance', session.instance,
+    'given', session.open and given or '0')
+  call('ZADD', P .. 'leases:' .. llm, int(ends), tid)
+  local due = tonumber(ends)
+  if session.accepts == '1' and now + accept_ms < due then due = now + accept_ms end
+  call('ZADD', P .. 'timers', int(due), 'task:' .. tid)
+end
+
+-- Lets those who wait longest take the slots that are free. `took`: how long the answer took that
+-- freed one, for the estimate that those who find the line full are given.
+local function promote(llm, now, accept_ms, took)
+  local line = P .. 'waiting:' .. llm
+  if call('EXISTS', line) == 0 then return end
+  if took then
+    local average = tonumber(call('HGET', P .. 'load:' .. llm, 'avgMs') or took)
+    call('HSET', P .. 'load:' .. llm, 'avgMs', int(average * 0.8 + took * 0.2))
+  end
+  local row = call('HMGET', P .. 'llm:' .. llm, 'status', 'session', 'slots')
+  if row[1] ~= 'active' then return end
+  local session = session_of(row[2])
+  if not session or not session.reachable then return end
+  local leases = P .. 'leases:' .. llm
+  local free = (tonumber(row[3]) or 1) - call('ZCOUNT', leases, int(now), '+inf')
+  while free > 0 do
+    local tid = call('ZRANGE', line, 0, 0)[1]
+    if not tid then return end
+    local asker = call('HGET', P .. 'task:' .. tid, 'reply')
+    leave_line(llm, tid)
+    if asker then
+      local t = call('HMGET', P .. 'task:' .. tid, 'frame', 'deadline', 'ends')
+      deliver(tid, llm, row[2], session, now, accept_ms, t[3], '1')
+      ring(session.replica, session.channel, framed(t[1], t[2], now))
+      tell(asker, tid, 'Q0:')
+      free = free - 1
+    end
+  end
+end
+
+-- Stops a task for its asker's sake: out of the line at once, or told to the publisher, which
+-- keeps the slot until its last word or the lease's end. `unwritten`: the asker says that it did not
+-- write the frame that it was to write.
+local function cancel(tid, reason, accept_ms, unwritten)
+  local key = P .. 'task:' .. tid
+  local t = call('HMGET', key, 'state', 'llm', 'session', 'reply', 'given', 'entry')
+  if not t[1] then return 'gone' end
+  if t[1] == 'waiting' then
+    leave_line(t[2], tid)
+    forget(tid, nil, t[2], nil, t[4])
+    return 'left'
+  end
+  if t[1] == 'sent' and (t[5] == '0' or (t[5] == 'here' and unwritten)) then
+    -- Sent between two channels, or never written: no publisher has it, so none would ever say its last word.
+    forget(tid, t[3], t[2], t[6], t[4])
+    promote(t[2], now_ms(), accept_ms)
+    return 'left'
+  end
+  if t[1] == 'cancelling' then return 'cancelling' end
+  local session = session_of(t[3])
+  call('HSET', key, 'state', 'cancelling')
+  call('HDEL', key, 'body', 'reply')
+  if t[4] then call('SREM', P .. 'asked:' .. t[4], tid) end
+  call('ZADD', P .. 'timers', call('HGET', key, 'ends'), 'task:' .. tid)
+  if session then
+    ring(session.replica, session.channel, cjson.encode({ kind = 'cancel', taskId = tid, reason = reason }))
+  end
+  return 'cancelling'
+end
