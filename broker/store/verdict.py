@@ -59,8 +59,8 @@ class Promise(enum.Enum):
 
     ALWAYS = "An accepted task survives the death of any process and of the machine."
     EVERYSEC = (
-        "An accepted task survives the death of any process; "
-        "a machine that dies may lose the last two seconds."
+        "An accepted task survives the death of any process, but for what a killed server had not "
+        "written yet because its disk was slow; a machine that dies may lose the last two seconds."
     )
     UNTOLD = (
         "An accepted task survives the death of any process; what a machine that dies "

@@ -227,3 +227,30 @@ async def test_a_hundred_clients_at_once_are_all_served(redis_real):
             await provider.answer(frame, {"number": frame["request"]["number"]})
         answers = await asyncio.gather(*clients)
         assert [body["number"] for _, body, _ in answers] == list(range(100))
+
+
+async def test_a_newcomer_never_overtakes_the_line_though_a_slot_is_free(redis_at):
+    async with replica(redis_at) as broker, Provider(broker, "m", slots=1) as provider:
+        clients = [asked(broker.chat("m"))]
+        first = await provider.next()
+        clients.append(asked(broker.chat("m", number=2)))
+
+        async def waiting(count: int) -> None:
+            async def so_many() -> bool:
+                return len(await redis_at.read("waiting:m") or ()) == count
+
+            await eventually(so_many)
+
+        await waiting(1)
+        # A free slot beside a line: what a lease that ran out leaves until the reaper comes by.
+        redis = redis_at.redis()
+        await redis.hset(f"rv:{{{redis_at.namespace}}}:llm:m", "slots", 2)
+        await redis.aclose()
+        clients.append(asked(broker.chat("m", number=3)))
+        await waiting(2)
+        await provider.answer(first)
+        frames = [await provider.next(), await provider.next()]
+        assert [frame["request"]["number"] for frame in frames] == [2, 3]
+        for frame in frames:
+            await provider.answer(frame)
+        assert {status for status, *_ in await asyncio.gather(*clients)} == {200}
