@@ -8,6 +8,7 @@ import asyncio
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from broker.relay.exchange import Exchange
+from broker.wire import Usage
 
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
 
@@ -23,6 +24,10 @@ class Metrics:
             "broker_request_seconds", "time from accepting a request to its end", ["operation"],
             buckets=_SECONDS, registry=self._registry,
         )
+        self._tokens = Counter(
+            "broker_tokens", "tokens as publishers report them, by kind", ["kind"], registry=self._registry
+        )
+        self._prompt_tokens, self._completion_tokens = self._tokens.labels("prompt"), self._tokens.labels("completion")
         self.channels = Gauge("broker_channels", "publishers' channels open at this replica", registry=self._registry)
         self._running = Gauge("broker_requests_running", "requests that wait for their end", registry=self._registry)
         self._llms = Gauge("broker_llms", "LLM rows by status", ["status"], registry=self._registry)
@@ -37,6 +42,10 @@ class Metrics:
     def relayed(self, operation: str, outcome: str, exchange: Exchange) -> None:
         self._requests.labels(operation, outcome).inc()
         self._seconds.labels(operation).observe(asyncio.get_running_loop().time() - exchange.started_at)
+
+    def used(self, usage: Usage) -> None:
+        self._prompt_tokens.inc(usage.prompt_tokens)
+        self._completion_tokens.inc(usage.completion_tokens)
 
     def text(self, *, running: int, llms: list) -> bytes:
         """The exposition format, with the gauges as they are now."""

@@ -7,6 +7,7 @@ milliseconds of Redis' clock and shown as ISO-8601 UTC.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -33,6 +34,7 @@ class LLM(msgspec.Struct, rename="camel"):
     updated_at: str
     slots: int
     channel: bool
+    aliases: list[str]
 
     @classmethod
     def read(cls, row: dict[str, str]) -> LLM:
@@ -56,6 +58,7 @@ class LLM(msgspec.Struct, rename="camel"):
             updated_at=iso(row.get("updatedAt")) or "",
             slots=int(row.get("slots", 1)),
             channel=row.get("channel") == "1",
+            aliases=_json(row.get("aliases")) or [],
         )
 
     @property
@@ -114,5 +117,5 @@ def iso(ms: str | None) -> str | None:
     return datetime.fromtimestamp(int(ms) / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _json(text: str | None) -> dict | None:
+def _json(text: str | None) -> Any:
     return msgspec.json.decode(text) if text else None

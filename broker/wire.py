@@ -7,7 +7,7 @@ kinds that they do not know. JSON is camelCase on the wire, snake_case in Python
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -52,6 +52,14 @@ class Chunk(msgspec.Struct, rename="camel", omit_defaults=True):
     done: bool = False
 
 
+class Usage(msgspec.Struct, rename="camel", omit_defaults=True):
+    """What one answer cost, in tokens, in whichever way the backend said it."""
+
+    prompt_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
+    completion_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
+    total_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
 class Result(msgspec.Struct, rename="camel", omit_defaults=True):
     """One result frame, publisher → broker: the body of ``…/result`` and, with
     ``task_id``, a line of ``_provider-results``.
@@ -61,7 +69,8 @@ class Result(msgspec.Struct, rename="camel", omit_defaults=True):
     is written; ``body_base64`` for bytes that are not UTF-8) · ``{status,
     headers}`` alone is the head of a stream · ``{chunk}`` · ``{error, code?}``
     ends the task · ``{accept: true}`` says "I have it". ``seq`` counts a task's
-    frames from 0; frames with ``accept`` carry none.
+    frames from 0; frames with ``accept`` carry none. ``usage`` may ride on a last
+    frame: for our counts only, callers get the backend's own words.
     """
 
     task_id: str = ""
@@ -74,6 +83,7 @@ class Result(msgspec.Struct, rename="camel", omit_defaults=True):
     error: str | None = None
     code: str | None = None
     accept: bool = False
+    usage: Usage | None = None
 
 
 class FrameAnswer(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -106,6 +116,8 @@ class ProviderEntry(msgspec.Struct, rename="camel"):
     initial_status: Any = msgspec.UNSET
     slots: int | msgspec.UnsetType = msgspec.UNSET
     group: str | msgspec.UnsetType = msgspec.UNSET
+    # Other names by which clients may ask for it (api.md).
+    aliases: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class AgentEntry(msgspec.Struct, rename="camel"):

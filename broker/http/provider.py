@@ -22,6 +22,7 @@ from .context import LIMITS, PRINCIPAL, STORE
 
 _CONTROL_BYTES = 1 << 20
 _ROWS = 200
+_ALIASES = 32
 _SESSION = re.compile(r"[A-Za-z0-9_.-]{8,128}")
 
 
@@ -118,10 +119,13 @@ def _llm(index: int, entry: ProviderEntry) -> dict:
         raise Unprocessable(f"{where}.slots must be from 1 to 100,000.", param=f"{where}.slots")
     if entry.tier is not msgspec.UNSET and entry.tier not in ("fast", "heavy"):
         raise Unprocessable(f"{where}.tier is `fast` or `heavy`.", param=f"{where}.tier")
+    if entry.aliases is not msgspec.UNSET:
+        _check_aliases(where, entry)
     initial = "hibernating" if entry.initial_status == "hibernating" else "active"
     given = {
         "type": entry.type, "model": entry.model, "tier": entry.tier, "description": entry.description,
         "extraConfig": entry.extra_config, "slots": entry.slots, "group": entry.group,
+        "aliases": entry.aliases,
     }
     defaults = {"type": "openai", "model": entry.name, "tier": "fast", "description": "", "extraConfig": "{}", "slots": "1"}
     return {
@@ -149,15 +153,22 @@ def _stored(fields: dict) -> dict[str, str]:
     stored = {}
     for name, value in fields.items():
         if value is not msgspec.UNSET:
-            stored[name] = msgspec.json.encode(value).decode() if isinstance(value, dict) else str(value)
+            stored[name] = msgspec.json.encode(value).decode() if isinstance(value, dict | list) else str(value)
     return stored
 
 
-def _check_name(where: str, name: str) -> None:
+def _check_name(where: str, name: str, field: str = "name") -> None:
     if not 1 <= len(name) <= 128 or name.startswith("_") or any(category(char) == "Cc" for char in name):
         raise Unprocessable(
-            f"{where}.name: 1 to 128 characters, no control characters, the first not `_`.", param=f"{where}.name"
+            f"{where}.{field}: 1 to 128 characters, no control characters, the first not `_`.", param=f"{where}.{field}"
         )
+
+
+def _check_aliases(where: str, entry: ProviderEntry) -> None:
+    if len(entry.aliases) > _ALIASES:
+        raise Unprocessable(f"{where}.aliases: at most {_ALIASES}.", param=f"{where}.aliases")
+    for alias in entry.aliases:
+        _check_name(where, alias, "aliases")
 
 
 def _refuse_twins(where: str, names: list[str]) -> None:

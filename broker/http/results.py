@@ -10,7 +10,7 @@ from broker.relay.inbound import BadFrame, items
 from broker.wire import FrameAnswer, Result, ResultsAnswer
 
 from .bodies import decode, describe, read_body, reply
-from .context import LIMITS, PRINCIPAL, RELAY
+from .context import LIMITS, METRICS, PRINCIPAL, RELAY
 from .provider import session_named
 
 _RESULT = msgspec.json.Decoder(Result)
@@ -98,6 +98,9 @@ async def _apply(request: web.Request, sid: str, frames: list[Result | BadFrame]
         for item, word in zip(made, await relay.results(sid, owner, made), strict=True):
             for line in item.lines:
                 answers[line] = _answer(item.task, word)
+            usage = frames[item.lines[-1]].usage
+            if usage is not None and answers[item.lines[-1]].status == 200:
+                request.app[METRICS].used(usage)
             if word.startswith("409:") and item.seq is not None and item.seq < int(word[4:]):
                 await _apply_rest(request, sid, frames, item.lines, int(word[4:]), answers)
     return [answer for answer in answers if answer is not None]

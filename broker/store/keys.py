@@ -12,6 +12,7 @@ agent:<name>             hash    an agent row; likewise
 llms, agents             set     the names of the rows
 llm-ids, agent-ids       hash    id → name
 llm-agents:<llm>         set     agents pinned to an LLM
+alias:<alias>            set     LLMs that have that other name; goes with the last
 expiring:llm, :agent     zset    inactive rows by the time (ms) they are deleted
 session:<sid>            hash    owner, instance, channel, replica, heartbeatAt, accepts,
                                  closed, graceUntil, leaving, down; until its last row goes

@@ -12,6 +12,7 @@ from broker.model import LLM, Agent
 from .scripts import Caller, Scripts
 
 _SLICE = 200
+_AWAKE = ("active", "hibernating", "inactive")
 
 
 class Rows:
@@ -35,6 +36,22 @@ class Rows:
         if not rows:
             raise UnknownLLM(f"There is no LLM {key!r}; GET /v1/models lists those that there are.")
         return LLM.read(rows[0])
+
+    async def llm_asked_for(self, model: str) -> LLM:
+        """The LLM that a client means by ``model``: an id, a name, else an alias. Raises UnknownLLM."""
+        try:
+            return await self.llm(model)
+        except UnknownLLM:
+            llm = await self.behind_alias(model)
+            if llm is None:
+                raise
+            return llm
+
+    async def behind_alias(self, alias: str) -> LLM | None:
+        """Of the LLMs with that alias the one that is most awake; among equals the first by name."""
+        names = sorted(await self._link.call("SMEMBERS", f"{self._prefix}alias:{alias}"))
+        rows = [LLM.read(row) for row in await self._read("llm", names)]
+        return min(rows, key=lambda llm: (_AWAKE.index(llm.status), not llm.channel), default=None)
 
     async def llms_named(self, names: list[str]) -> list[LLM]:
         return [LLM.read(row) for row in await self._read("llm", [name.encode() for name in names])]

@@ -34,7 +34,7 @@ async def test_a_new_name_is_inserted_as_virtual_and_owned_by_the_session(redis_
 async def test_a_row_has_the_contracts_fields_and_iso_times_in_utc(redis_at):
     async with replica(redis_at) as broker, Provider(broker, "m"):
         row = await broker.llm("m")
-        assert set(row) == GIVEN | {"slots", "channel"}
+        assert set(row) == GIVEN | {"slots", "channel", "aliases"}
         for field in ("createdAt", "updatedAt", "lastHeartbeatAt"):
             assert datetime.fromisoformat(row[field]).utcoffset().total_seconds() == 0
 
@@ -51,7 +51,7 @@ async def test_the_list_of_llms_is_a_json_array_of_rows(redis_at):
     async with replica(redis_at) as broker, Provider(broker, "b", "a"):
         status, rows, _ = await broker.call("GET", LLMS)
         assert status == 200 and isinstance(rows, list)
-        assert [row["name"] for row in rows] == ["a", "b"] and set(rows[0]) == GIVEN | {"slots", "channel"}
+        assert [row["name"] for row in rows] == ["a", "b"] and set(rows[0]) == GIVEN | {"slots", "channel", "aliases"}
 
 
 async def test_a_row_is_read_by_its_id_too(redis_at):

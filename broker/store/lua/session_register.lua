@@ -82,6 +82,7 @@ local function write(family, e, verdict)
   -- The owner stays with an adopted agent; an LLM row follows its publisher.
   if family == 'llm' or verdict ~= 'adopt' then call('HSET', key, 'owner', owner) end
   call('HDEL', key, 'inactiveSince', 'before')
+  if e.fields.aliases then rename(e.name, e.fields.aliases) end
   call('ZREM', P .. 'expiring:' .. family, member)
   for field, value in pairs(e.fields) do call('HSET', key, field, value) end
   for field, value in pairs(e.defaults) do call('HSETNX', key, field, value) end

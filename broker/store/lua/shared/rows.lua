@@ -42,6 +42,15 @@ local function kept(member)
   return string.sub(member, 1, 4) == 'llm:' and #public_agents(string.sub(member, 5)) > 0
 end
 
+-- Gives an LLM these other names (JSON list) in place of those it had.
+local function rename(llm, aliases)
+  local old = call('HGET', P .. 'llm:' .. llm, 'aliases')
+  if old then
+    for _, alias in ipairs(cjson.decode(old)) do call('SREM', P .. 'alias:' .. alias, llm) end
+  end
+  for _, alias in ipairs(cjson.decode(aliases)) do call('SADD', P .. 'alias:' .. alias, llm) end
+end
+
 -- Deletes an LLM row and, first, the virtual agents pinned to it; returns how many rows went.
 local function drop_llm(name)
   local row = call('HMGET', P .. 'llm:' .. name, 'id', 'session')
@@ -52,6 +61,7 @@ local function drop_llm(name)
   wake_failed(name, 'publisher_offline', refusal)
   refuse_line(name, failure(503, 'publisher_offline', refusal))
   if row[2] then lose_tasks_of(name, row[2], refusal) end
+  rename(name, '[]')
   call('DEL', P .. 'llm:' .. name, P .. 'leases:' .. name, P .. 'load:' .. name, P .. 'llm-agents:' .. name)
   call('SREM', P .. 'llms', name)
   call('HDEL', P .. 'llm-ids', row[1])
