@@ -1,6 +1,6 @@
 """``python -m publisher`` and the ``publisher`` command. Never more than the way in."""
 
-from publisher.cli import publisher
+from publisher.cli.main import publisher
 
 
 def main() -> None:

@@ -37,3 +37,7 @@ class WakeFailed(TaskFailed):
 
 class SleepFailed(TaskFailed):
     code = "sleep_failed"
+
+
+class RecipeFailed(Exception):
+    """A recipe's step ended badly. Its text reaches callers: no secret may be in it."""

@@ -7,42 +7,63 @@ with the same session, a broken part. It knows no protocol and no backend.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 import logging
+import os
 import secrets
+import time
+from collections.abc import Callable
 
 import aiohttp
 
-from publisher.backend import backend_of, is_up
-from publisher.backoff import Backoff
-from publisher.channel import Channel, Superseded
-from publisher.client import Broker, Refused, Unavailable
-from publisher.config import Config, Provider
-from publisher.endpoint import Endpoint
-from publisher.recipe import run_recipe
-from publisher.registration import Registrar
-from publisher.session import SessionFile
+from broker import __version__
+from publisher.activity import Activity
+from publisher.config.values import BrokerAddress, Config
+from publisher.link.brokers import FAILED, Brokers
+from publisher.link.client import Broker
+from publisher.link.connector import Way
+from publisher.link.link import Link
+from publisher.link.links import Links
+from publisher.link.session import SessionFile
+from publisher.memory import memory_bytes
+from publisher.power.idle import Idle
+from publisher.power.watch import Watch
+from publisher.published.catalog import Catalog
+from publisher.published.maker import Maker
+from publisher.published.roster import MOST, Roster
+from publisher.published.rows import row_status
+from publisher.status import Status
 from publisher.timers import Timers
-from publisher.uploads import Uploader
-from publisher.wake import Wake
-from publisher.watch import Watch
-from publisher.worker import Worker
 
 log = logging.getLogger("publisher")
 
 OK = 0
-FAILED = 1
 BACKEND_KEEPALIVE_S = 4.0  # less than any server's own, so that we never write to a closing connection
 
 
 class Publisher:
-    def __init__(self, config: Config, session_file: SessionFile, timers: Timers = Timers()) -> None:
+    def __init__(
+        self,
+        config: Config,
+        session_file: Callable[[BrokerAddress], SessionFile],
+        timers: Timers = Timers(),
+        activity: Activity | None = None,
+        config_path: str = "",
+        registered: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.activity = activity or Activity()
+        self._config_error = ""
         self._config = config
+        self._config_path = config_path
         self._session_file = session_file
         self._timers = timers
+        self._registered = registered
+        self._began = time.monotonic()
         self._stop_asked = asyncio.Event()
         self._stop_at_once = asyncio.Event()
+        self._failure: asyncio.Future[int]
+        self._applying = asyncio.Lock()
+        self.links = Links()
+        self.roster: Roster
 
     def stop(self) -> None:
         """Once: finish what runs. Twice: at once."""
@@ -51,145 +72,124 @@ class Publisher:
         self._stop_asked.set()
 
     async def run(self) -> int:
-        timers = self._timers
+        self._failure = asyncio.get_running_loop().create_future()
         idle = aiohttp.ClientTimeout(total=None, sock_connect=10)
-        jar = aiohttp.DummyCookieJar
-        backend_pool = aiohttp.TCPConnector(limit=0, keepalive_timeout=BACKEND_KEEPALIVE_S)
-        async with (
-            aiohttp.ClientSession(cookie_jar=jar(), connector=aiohttp.TCPConnector(limit=0)) as to_broker,
-            aiohttp.ClientSession(cookie_jar=jar(), connector=backend_pool, timeout=idle) as to_backends,
-        ):
-            self._assemble(to_broker, to_backends, timers)
+        pool = aiohttp.TCPConnector(limit=0, keepalive_timeout=BACKEND_KEEPALIVE_S)
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), connector=pool, timeout=idle) as http:
+            self._assemble(http)
             try:
                 return await self._live()
             finally:
-                await self._registrar.stop()
+                await self._close()
 
-    def _assemble(
-        self, to_broker: aiohttp.ClientSession, to_backends: aiohttp.ClientSession, timers: Timers
-    ) -> None:
-        config = self._config
-        self._broker = Broker(to_broker, config.broker, config.token, secrets.token_hex(8), timers.call_timeout_s)
-        self._endpoints = {p.name: self._endpoint(p, to_backends) for p in config.providers}
-        endpoints = list(self._endpoints.values())
-        retry = functools.partial(Backoff, timers.retry_first_s, timers.retry_most_s)
-        self._registrar = Registrar(
-            self._broker, endpoints, list(config.agents), self._session_file, retry(), timers.slow_retry_s
-        )
-        results_retry = functools.partial(Backoff, timers.results_retry_first_s, timers.results_retry_most_s)
-        watch = self._watch = Watch(endpoints, self._broker, timers.availability_s)
-        worker = self._worker = Worker(
-            self._endpoints, self._broker, watch.fall_asleep, watch.hurry, timers.accept_after_s, results_retry
-        )
-        self._uploader = Uploader(self._broker.results, self._registrar.again, worker.settled, results_retry())
-        worker.upload_through(self._uploader)
-        self._channel = Channel(
-            self._broker, worker.take, worker.refuse, self._registrar.again, retry(), timers.silence_s,
-            timers.slow_retry_s,
-        )
-        self._registrar.registered_again = self._channel.reopen
+    async def apply(self, config: Config) -> None:
+        """Another config takes the place of the one before. What is in both goes on undisturbed."""
+        async with self._applying:
+            before, self._config = self._config, config
+            await self._catalog.set(config.providers)
+            await self._brokers.set(config.brokers)
+            if config.agents != before.agents:
+                for link in self.links:
+                    link.agents_changed(config.agents)
 
-    def _endpoint(self, provider: Provider, http: aiohttp.ClientSession) -> Endpoint:
-        backend = backend_of(provider, http, self._timers.check_timeout_s)
-        wake = sleep = None
-        if provider.wake is not None:
-            wake = Wake(
-                provider.name,
-                functools.partial(run_recipe, provider.wake, http),
-                functools.partial(is_up, backend),
-                lambda: self._registrar.beat_soon(),
-                provider.max_wait_s,
-                self._timers.wake_poll_s,
-            )
-        if provider.sleep is not None:
-            sleep = functools.partial(run_recipe, provider.sleep, http)
-        return Endpoint(provider, backend, wake, sleep)
+    def bad_config(self, what: str) -> None:
+        """Of the last edit, for those who ask how it is; empty when there is nothing wrong with it."""
+        self._config_error = what
+
+    def status(self) -> Status:
+        speeds = self.activity.tokens_per_s()
+        return Status(
+            version=__version__, pid=os.getpid(), up_s=time.monotonic() - self._began, config=self._config_path,
+            config_error=self._config_error, memory_bytes=memory_bytes(),
+            brokers=[link.status() for link in self.links],
+            rows=[
+                row_status(endpoint, self.activity.tally(endpoint.name), speeds.get(endpoint.name, 0.0))
+                for endpoint in self.roster
+            ],
+        )
+
+    def _assemble(self, http: aiohttp.ClientSession) -> None:
+        timers = self._timers
+        self._watch = Watch(lambda: self.roster, self.links.announce, self.links.changed, timers.availability_s)
+        maker = Maker(http, self.links, self.activity, timers, self._watch.hurry)
+        self.roster = Roster(maker.endpoint, self.links.changed)
+        self._catalog = Catalog(maker.backend, self._publish, timers.models_s)
+        self._idle = Idle(lambda: self.roster)
+        self._brokers = Brokers(self.links, self._link, self._registered, self._fail, self._stop_at_once)
+
+    async def _publish(self, providers) -> None:
+        await self.roster.publish(providers, MOST - len(self._config.agents))
 
     async def _live(self) -> int:
-        names = ", ".join(f'"{e.name}" ({e.backend.url})' for e in self._endpoints.values())
-        log.info("publishing %s at %s", names, self._broker.url)
-        begin = asyncio.create_task(self._begin(), name="first registration")
-        if not await self._unless_stopped(begin):
+        await self._unless_stopped(asyncio.create_task(self._catalog.set(self._config.providers)))
+        if self._stop_asked.is_set():
             return OK
-        try:
-            begin.result()
-        except Refused as err:
-            log.error("the broker %s refused the registration: %s", self._broker.url, err)
-            return FAILED
-        self._watching = asyncio.create_task(self._watch.run(), name="watch")
+        for endpoint in self.roster:
+            at = ", ".join(address.url for address in self._config.brokers)
+            log.info('publishing "%s" (%s) at %s', endpoint.name, endpoint.backend.url, at)
+        await self._brokers.set(self._config.brokers)
         loops = [
-            self._watching,
-            asyncio.create_task(self._channel.run(), name="channel"),
-            asyncio.create_task(self._uploader.run(), name="uploads"),
-            asyncio.create_task(self._registrar.run_heartbeat(), name="heartbeat"),
+            asyncio.create_task(self._watch.run(), name="watch"),
+            asyncio.create_task(self._catalog.run(), name="models"),
+            asyncio.create_task(self._idle.run(), name="idle"),
         ]
+        for loop in loops:
+            loop.add_done_callback(self._broke)
         try:
-            return await self._until_over(loops)
+            return await self._until_over()
         finally:
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
 
-    async def _begin(self) -> None:
-        await asyncio.gather(*(endpoint.look() for endpoint in self._endpoints.values()))
-        await self._registrar.first()
-
-    async def _until_over(self, loops: list[asyncio.Task[None]]) -> int:
+    async def _until_over(self) -> int:
         stop = asyncio.create_task(self._stop_asked.wait(), name="stop")
-        done, _ = await asyncio.wait([stop, *loops], return_when=asyncio.FIRST_COMPLETED)
-        if stop in done:
-            await self._drain()
-            return OK
-        stop.cancel()
-        failure = done.pop().exception()
-        if isinstance(failure, Superseded):
-            log.error(
-                "another publisher uses this session (session file %s): stop it, or give this one its own "
-                "--session-file", self._session_file.path,
-            )
-        else:
-            log.error("the publisher broke: %r", failure, exc_info=failure)
-        await self._worker.stop()
-        return FAILED
+        await asyncio.wait([stop, self._failure], return_when=asyncio.FIRST_COMPLETED)
+        if self._failure.done():
+            stop.cancel()
+            await asyncio.gather(*(link.stop_work() for link in self.links))
+            return self._failure.result()
+        await self._drain()
+        return OK
 
     async def _drain(self) -> None:
-        """Says goodbye first, so that no new work comes, then lets what runs finish."""
-        running = self._worker.running
+        running = sum(link.running for link in self.links)
         log.info("stopping%s", f", {running} running tasks have {self._timers.drain_s:g} s" if running else "")
-        self._worker.draining = True
-        # From here on nothing may bring the rows back: no heartbeat, no status, no new channel.
-        self._registrar.silent = True
-        self._watching.cancel()
-        self._channel.last_time()
-        end = asyncio.create_task(self._finish_work(), name="drain")
-        at_once = asyncio.create_task(self._stop_at_once.wait(), name="second signal")
-        await asyncio.wait([end, at_once], return_when=asyncio.FIRST_COMPLETED)
-        at_once.cancel()
-        end.cancel()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._timers.last_words_s):
-                await self._worker.stop()
-                await self._uploader.flushed()
-        self._channel.close()
+        await asyncio.gather(*(link.drain(self._stop_at_once) for link in self.links))
         log.info("stopped")
 
-    async def _finish_work(self) -> None:
-        try:
-            await self._broker.goodbye()
-        except (Refused, Unavailable) as err:
-            log.warning("goodbye: %s", err)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._timers.drain_s):
-                await self._worker.finished()
-                await self._uploader.flushed()
+    async def _close(self) -> None:
+        await self._brokers.close()
+        await self.roster.stop()
+        self._failure.cancel()
 
-    async def _unless_stopped(self, task: asyncio.Task[None]) -> bool:
-        """Waits for the task; False, and the task is gone, when a stop came first."""
+    def _link(self, address: BrokerAddress) -> Link:
+        way = Way.of(address)
+        http = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), connector=way.connector(), proxy=way.proxy)
+        broker = Broker(http, address.url, address.token, secrets.token_hex(8), self._timers.call_timeout_s)
+        return Link(
+            broker, http, way, self.roster, self._config.agents, self._session_file(address), self.activity,
+            self._watch.hurry, self.links.announce, self._timers,
+        )
+
+    # ── its end ─────────────────────────────────────────────────────────────
+
+    def _broke(self, loop: asyncio.Task[None]) -> None:
+        if not loop.cancelled() and (failure := loop.exception()) is not None:
+            log.error("the publisher broke: %r", failure, exc_info=failure)
+            self._fail()
+
+    def _fail(self, code: int = FAILED) -> None:
+        if not self._failure.done():
+            self._failure.set_result(code)
+
+    async def _unless_stopped(self, task: asyncio.Task[None]) -> None:
+        """Waits for the task; when a stop comes first, the task is gone."""
         stop = asyncio.create_task(self._stop_asked.wait(), name="stop")
         await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
-        if not task.done():
+        if task.done():
+            task.result()
+        else:
             task.cancel()
             await asyncio.wait([task])
-            return False
-        return True

@@ -1,7 +1,7 @@
 """One line per event on stderr: for people by default, JSON for machines.
 
-Colours only on a terminal that wants them. Handed texts only: whoever logs must
-not put a token into one.
+Colours only on a terminal that wants them; nothing in a text can act on the
+terminal. Handed texts only: whoever logs must not put a token into one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import sys
 import time
 import traceback
+
+from publisher.terminal.printable import printable
 
 COLOURS = {"WARNING": "\033[33m", "ERROR": "\033[31m", "CRITICAL": "\033[31m"}
 
@@ -24,7 +26,7 @@ class Human(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        text = f"{clock} {level}{_one_line(record.getMessage())}{_place(record)}"
+        text = f"{clock} {level}{printable(record.getMessage())}{_place(record)}"
         colour = COLOURS.get(record.levelname) if self._colours else None
         return f"{colour}{text}\033[0m" if colour else text
 
@@ -36,24 +38,23 @@ class Json(logging.Formatter):
             "ts": f"{now}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "event": record.getMessage(),
+            **getattr(record, "request", {}),
         }
         if record.exc_info and record.exc_info[1]:
             line["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))
         return json.dumps(line, ensure_ascii=False)
 
 
-def set_up_logging(as_json: bool, quiet: bool) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    handler.setFormatter(Json() if as_json else Human(colours))
+def set_up_logging(as_json: bool, quiet: bool, handler: logging.Handler | None = None) -> None:
+    """``handler``: in place of lines on stderr; it has a formatter of its own."""
+    if handler is None:
+        handler = logging.StreamHandler(sys.stderr)
+        colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        handler.setFormatter(Json() if as_json else Human(colours))
     logger = logging.getLogger("publisher")
     logger.handlers = [handler]
     logger.propagate = False
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split("\n"))
 
 
 def _place(record: logging.LogRecord) -> str:

@@ -14,9 +14,12 @@ class Timers:
     """How long everything takes; tests make it short."""
 
     accept_after_s: float = 1.0
-    availability_s: float = 10.0
+    availability_s: float = 5.0
+    models_s: float = 3.0
     check_timeout_s: float = 5.0
     wake_poll_s: float = 1.5
+    settle_s: float = 30.0
+    canary_s: float = 60.0
     retry_first_s: float = 1.0
     retry_most_s: float = 30.0
     results_retry_first_s: float = 0.1

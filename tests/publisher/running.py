@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from broker import wire
-from publisher.config import Config, Provider
+from publisher.config.values import BrokerAddress, Command, Config, Http, Provider, Recipe
 from publisher.life import Publisher
-from publisher.session import SessionFile
+from publisher.link.session import SessionFile
 from publisher.timers import Timers
 from tests.support.backend import Backend, Script
 from tests.support.fake_broker import FakeBroker
 
 SHORT = Timers(
-    accept_after_s=0.05, availability_s=0.05, check_timeout_s=1, wake_poll_s=0.02, retry_first_s=0.01,
+    accept_after_s=0.05, availability_s=0.05, models_s=0.05, check_timeout_s=1, wake_poll_s=0.02, settle_s=5, canary_s=5, retry_first_s=0.01,
     retry_most_s=0.05, results_retry_first_s=0.01, results_retry_most_s=0.05, slow_retry_s=0.05, silence_s=5,
     call_timeout_s=5, drain_s=5, last_words_s=1,
 )
@@ -62,10 +62,13 @@ async def scene(
     with tempfile.TemporaryDirectory() as home:
         async with Backend(script=script or Script()) as backend, FakeBroker(heartbeat_s) as broker:
             prepare(broker, backend)
+            for kind in ("wake", "sleep"):
+                if isinstance(provider.get(kind), Command | Http):
+                    provider[kind] = Recipe((provider[kind],))
             told = Provider(**{"name": "m", "url": backend.url, "model": "real", "slots": 8, **provider})
-            config = Config(broker.url, "secret-token", (told,), agents)
+            config = Config((BrokerAddress(broker.url, "secret-token"),), (told,), agents)
             file = SessionFile(session_file or Path(home) / "session.json")
-            publisher = Publisher(config, file, replace(SHORT, **(timers or {})))
+            publisher = Publisher(config, lambda _: file, replace(SHORT, **(timers or {})))
             running = asyncio.create_task(publisher.run())
             try:
                 if wait_ready:

@@ -182,7 +182,7 @@ def test_a_superseded_publisher_stops_with_an_error_that_names_the_session_file(
     async def test():
         async with scene(session_file=tmp_path / "mine.json") as s:
             await s.broker.send(kind="superseded")
-            assert await s.running == 1
+            assert await s.running == 3
             assert s.broker.channels == 1 and "goodbye" not in s.broker.calls
 
     play(test())

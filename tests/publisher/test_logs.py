@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -46,3 +48,28 @@ def test_quiet_keeps_warnings_and_errors(log, capsys):
     set_up_logging(as_json=False, quiet=True)
     say(log)
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_nothing_in_a_text_can_act_on_the_terminal(log, capsys):
+    set_up_logging(as_json=False, quiet=False)
+    log.warning("%s", "a\x1b[2Jb\rc\x9b1A\u202e\ud800\r\nd")
+    line = capsys.readouterr().err
+    assert line[9:] == "warning: a\\x1b[2Jb\\x0dc\\x9b1A\\u202e\\ud800 d\n"
+
+
+def test_lines_can_go_to_a_handler_with_a_form_of_its_own(log, capsys):
+    kept = []
+
+    class Kept(logging.Handler):
+        def emit(self, record):
+            kept.append(record.getMessage())
+
+    set_up_logging(as_json=False, quiet=True, handler=Kept())
+    say(log)
+    assert kept == ["two\nlines", "unexpected ValueError('bug')"] and capsys.readouterr().err == ""
+
+
+def test_a_start_without_the_view_does_not_load_rich():
+    code = "import sys, publisher.logs, publisher.activity, publisher.terminal.request_lines; print('rich' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert told.stdout.strip() == "False", told.stderr

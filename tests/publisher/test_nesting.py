@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from publisher.failures import TaskFailed
-from publisher.infer import with_model
+from publisher.work.infer import with_model
 from tests.publisher.running import play, scene
 from tests.support.fake_broker import Told
 

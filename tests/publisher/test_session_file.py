@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from publisher.session import SessionFile, default_session_file
+from publisher.link.session import SessionFile, default_session_file
 
 
 @pytest.mark.parametrize("junk", ["", "{", "[]", '{"providerSessionId": 5}', "{}", '{"providerSessionId": ""}'])

@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 
 from broker.wire import FrameAnswer
-from publisher.batch import BatchLimit, Line
-from publisher.client import Broker, TooSlow, Unavailable
+from publisher.link.batch import BatchLimit, Line
+from publisher.link.client import Broker, TooSlow, Unavailable
 from tests.publisher.running import play
 from tests.publisher.test_uploads import Desk
 from tests.support.fake_broker import FakeBroker

@@ -5,10 +5,10 @@ import json
 import time
 
 from broker.wire import FrameAnswer, ResultsAnswer
-from publisher.backoff import Backoff
-from publisher.client import Refused, Unavailable
-from publisher.outgoing import Outgoing
-from publisher.uploads import Uploader
+from publisher.link.backoff import Backoff
+from publisher.link.client import Refused, Unavailable
+from publisher.link.outgoing import Outgoing
+from publisher.link.uploads import Uploader
 from tests.publisher.running import play
 
 

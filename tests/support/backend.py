@@ -57,6 +57,7 @@ class Backend:
     seen: list[Seen] = field(default_factory=list)
     checks: int = 0
     most_at_once: int = 0
+    models: list[str] = field(default_factory=lambda: ["m"])
 
     def __post_init__(self) -> None:
         self._changed = asyncio.Condition()
@@ -104,7 +105,7 @@ class Backend:
         await self._told()
         if not self.up:
             return web.json_response({"error": "loading"}, status=503)
-        return web.json_response({"object": "list", "data": [{"id": "m", "object": "model"}]})
+        return web.json_response({"object": "list", "data": [{"id": one, "object": "model"} for one in self.models]})
 
     async def _tell(self, request: web.Request) -> web.Response:
         seen = [{**asdict(one), "body": one.body.decode(errors="replace")} for one in self.seen]

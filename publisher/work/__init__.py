@@ -1,0 +1,1 @@
+"""Tasks: taken from the channel, run at a backend, answered frame by frame."""

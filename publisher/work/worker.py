@@ -1,0 +1,157 @@
+"""Takes the channel's frames and turns them into attempts.
+
+It knows which tasks are this program's own, so that a frame given twice runs
+once. It decides nothing about the channel: ``shutdown`` and ``superseded`` never
+come here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+
+from broker.wire import Frame
+from publisher.activity import Activity
+from publisher.work.attempt import Attempt
+from publisher.link.backoff import Backoff
+from publisher.link.client import Broker
+from publisher.published.endpoint import Endpoint
+from publisher.published.roster import Roster
+from publisher.work.infer import infer
+from publisher.link.outgoing import Outgoing
+from publisher.link.uploads import Uploader
+
+log = logging.getLogger("publisher")
+
+SETTLED_KEPT = 4096  # ended tasks remembered, for a frame that crossed with their last word
+GIVE_UP_S = 30.0  # after a task's deadline its frames are worth nothing
+NO_DEADLINE_S = 3600.0
+GOING = ("the publisher is shutting down", "publisher_offline")
+
+
+class Worker:
+    def __init__(
+        self,
+        roster: Roster,
+        broker: Broker,
+        activity: Activity,
+        idle_again: Callable[[Endpoint], None],
+        woken: Callable[[str], None],
+        accept_after_s: float,
+        retry: Callable[[], Backoff],
+    ) -> None:
+        self.draining = False
+        self.waking: set[str] = set()  # by a task of this broker, which hears of the end by that task
+        self._roster = roster
+        self._broker = broker
+        self._activity = activity
+        self._idle_again = idle_again
+        self._woken = woken
+        self._accept_after_s = accept_after_s
+        self._retry = retry
+        self._uploader: Uploader
+        self._running: dict[str, Attempt] = {}
+        self._unsettled: dict[str, Endpoint | None] = {}
+        self._settled: dict[str, None] = {}
+        self._none_running = asyncio.Event()
+        self._none_running.set()
+
+    def upload_through(self, uploader: Uploader) -> None:
+        self._uploader = uploader
+
+    def take(self, frame: Frame) -> None:
+        if frame.kind == "cancel":
+            self._cancel(frame)
+        elif frame.kind in ("infer", "wake", "sleep") and not self._known(frame.task_id):
+            self._unsettled[frame.task_id] = self._roster.get(frame.llm_name)
+            self._begin(frame)
+
+    def refuse(self, task_id: str, message: str, code: str) -> None:
+        """Answers a task whose frame cannot be read."""
+        if not self._known(task_id):
+            self._unsettled[task_id] = None
+            Outgoing(task_id, self._uploader, time.monotonic() + GIVE_UP_S).error(message, code)
+
+    def settled(self, task_id: str) -> None:
+        """The broker has the task's last word, or wants none."""
+        endpoint = self._unsettled.pop(task_id, None)
+        if endpoint is not None and endpoint.misses and endpoint.power.idle:
+            self._idle_again(endpoint)  # not earlier: the broker would still count the task as work
+        self._settled[task_id] = None
+        if len(self._settled) > SETTLED_KEPT:
+            del self._settled[next(iter(self._settled))]
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    async def finished(self) -> None:
+        await self._none_running.wait()
+
+    async def stop(self) -> None:
+        """Ends all attempts at once, each with its last frame."""
+        for attempt in list(self._running.values()):
+            attempt.stop(*GOING)
+        await self._none_running.wait()
+
+    def _known(self, task_id: str) -> bool:
+        return task_id in self._unsettled or task_id in self._settled
+
+    def _cancel(self, frame: Frame) -> None:
+        if attempt := self._running.get(frame.task_id):
+            attempt.stop("cancelled", "cancelled")
+        elif not self._known(frame.task_id):
+            # Its frame was lost with an older channel; the broker keeps its slot until our word.
+            self._unsettled[frame.task_id] = None
+            out = Outgoing(frame.task_id, self._uploader, time.monotonic() + GIVE_UP_S, numbered=False)
+            out.error("cancelled before it began", "cancelled")
+
+    def _begin(self, frame: Frame) -> None:
+        deadline_s = frame.deadline_ms / 1000
+        give_up_at = time.monotonic() + (deadline_s or NO_DEADLINE_S) + GIVE_UP_S
+        out = Outgoing(frame.task_id, self._uploader, give_up_at)
+        endpoint = self._roster.get(frame.llm_name)
+        if self.draining:
+            return out.error(*GOING)
+        if endpoint is None:
+            return out.error(f'"{frame.llm_name}" is not published by this publisher', "not_published")
+        if frame.kind == "infer":
+            endpoint.begin()
+        self._none_running.clear()
+        self._running[frame.task_id] = Attempt(
+            out,
+            self._work(frame, endpoint, out),
+            self._accept_after_s,
+            deadline_s,
+            lambda attempt: self._ended(attempt, endpoint, frame.kind),
+        )
+
+    def _work(self, frame: Frame, endpoint: Endpoint, out: Outgoing) -> Coroutine[object, object, None]:
+        if frame.kind == "infer":
+            request = self._activity.began(frame.task_id, endpoint.name, frame.operation, frame.streaming)
+            return infer(frame, endpoint, out, request, self._broker, self._retry())
+        return self._wake(endpoint, out) if frame.kind == "wake" else self._sleep(endpoint, out)
+
+    def _ended(self, attempt: Attempt, endpoint: Endpoint, kind: str) -> None:
+        del self._running[attempt.out.task_id]
+        if kind == "infer":
+            endpoint.end()
+        if not self._running:
+            self._none_running.set()
+
+    async def _wake(self, endpoint: Endpoint, out: Outgoing) -> None:
+        self.waking.add(endpoint.name)
+        try:
+            took_ms = await endpoint.power.up()
+            self._woken(endpoint.name)
+        finally:
+            self.waking.discard(endpoint.name)
+        out.value({"ok": True, "ms": took_ms})
+
+    @staticmethod
+    async def _sleep(endpoint: Endpoint, out: Outgoing) -> None:
+        began = time.monotonic()
+        await endpoint.power.down()
+        out.value({"ok": True, "ms": round((time.monotonic() - began) * 1000)})
