@@ -26,7 +26,7 @@ from benchmark.machine import machine, noise_note
 from benchmark.processes import BenchError, Yard
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
-SINGLE = ("memory", "start", "size", "fleet")
+SINGLE = ("memory", "start", "publisher", "size", "fleet")
 CONTENDERS = ("direct", "nginx", "passthrough", "litellm", "reveille", "reveille-canned")
 
 

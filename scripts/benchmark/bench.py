@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from benchmark import contenders, report, reveille
+from benchmark.beside import publisher_idle
 from benchmark.cells import CELLS, Cell, combined, measure
 from benchmark.contenders import Contender
 from benchmark.cores import Cores
@@ -44,6 +45,9 @@ class Bench:
         if "start" in wanted:
             self.extra["start"] = start_up(self._yard, self._cores, backend, repeats=self._plan.repeats)
             print(report.start_line(self.extra["start"]), flush=True)
+        if "publisher" in wanted:
+            self.extra["publisher"] = publisher_idle(self._yard, self._cores, backend, repeats=self._plan.repeats)
+            print(report.publisher_line(self.extra["publisher"]), flush=True)
         if "fleet" in wanted:
             self.extra["fleet"] = idle_fleet(self._yard, self._cores, count=_FLEET)
             print(report.fleet_line(self.extra["fleet"]), flush=True)

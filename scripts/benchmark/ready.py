@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 import urllib.error
@@ -28,6 +29,17 @@ def answers(url: str, body: bytes | None = None, headers: dict[str, str] | None 
         return f"status {refusal.code}: {refusal.read(300).decode(errors='replace')}"
     except OSError as failure:
         return str(failure)
+
+
+def lists(broker: str, names: list[str]) -> str:
+    """Empty when the broker lists them all, else how many it does."""
+    try:
+        with urllib.request.urlopen(f"{broker}/api/v1/llms", timeout=30) as answer:
+            there = {row["name"] for row in json.load(answer)}
+    except OSError as failure:
+        return str(failure)
+    missing = len(set(names) - there)
+    return f"{missing} of {len(names)} rows are not there" if missing else ""
 
 
 def wait_until(

@@ -98,6 +98,13 @@ def start_line(start: dict) -> str:
     return f"start: healthy after {start['healthy_s']:.2f} s, first answer after {start['first_answer_s']:.2f} s\n"
 
 
+def publisher_line(publisher: dict) -> str:
+    return (
+        f"publisher with {publisher['providers']} LLMs: its rows are there after {publisher['start_s']:.2f} s, idle "
+        f"{publisher['idle_mb']:.1f} MB and {publisher['idle_cpu_share']:.2%} of a core\n"
+    )
+
+
 def fleet_line(fleet: dict) -> str:
     return (
         f"fleet of {fleet['count']}: {fleet['broker_kb_each']:.0f} KB of broker and {fleet['redis_kb_each']:.0f} KB of "
