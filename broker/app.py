@@ -10,13 +10,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from aiohttp import web
 
 from broker.errors import StoreUnavailable
 from broker.http import routes
 from broker.http.auth import Door, is_loopback
-from broker.http.context import DOOR, DRAINING, LIMITS, METRICS, POST, RELAY, STORE, Limits
+from broker.http.context import DOOR, DRAINING, LIMITS, METRICS, POST, RELAY, STORE, UPSTREAMS, VAULT, Limits
 from broker.http.middleware import guard
 from broker.metrics import Metrics
 from broker.relay.exchange import Patience
@@ -26,6 +27,9 @@ from broker.relay.relay import Relay
 from broker.settings import Settings
 from broker.store import Store, Timers
 from broker.store.address import Address
+from broker.upstream.caller import Upstreams
+from broker.upstream.guard import Guard
+from broker.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +56,16 @@ def open_store(settings: Settings, address: Address) -> Store:
 
 
 class Broker:
-    """One replica: its HTTP application and its duties. ``store`` is opened and closed by the caller."""
+    """One replica: its HTTP application and its duties. ``store`` is opened and closed by the caller.
+    ``key_file``: where the key of secrets is, or is made, when the settings name none. Raises BadKey."""
 
-    def __init__(self, settings: Settings, store: Store):
+    def __init__(self, settings: Settings, store: Store, *, key_file: Path | None = None):
         self.settings = settings
         self.store = store
         self.post = Post(store)
-        self.relay = Relay(store, self.post, inline_bytes=settings.inline_request_bytes)
+        self.vault = Vault(settings.namespace, settings.secret_key, key_file)
+        self.upstreams = Upstreams(Guard(settings.upstream_allow), self.vault, at_once=settings.upstream_requests)
+        self.relay = Relay(store, self.post, self.upstreams, inline_bytes=settings.inline_request_bytes)
         self.app = self._application()
 
     @asynccontextmanager
@@ -79,6 +86,7 @@ class Broker:
         try:
             yield
         finally:
+            await self.upstreams.close()
             await self.post.finish(2)
             for duty in duties:
                 duty.cancel()
@@ -117,6 +125,7 @@ class Broker:
         s = self.settings
         app = web.Application(middlewares=[guard(routes.roles(), routes.last_words())], client_max_size=s.max_result_bytes)
         app[STORE], app[POST], app[RELAY] = self.store, self.post, self.relay
+        app[UPSTREAMS], app[VAULT] = self.upstreams, self.vault
         app[METRICS] = Metrics()
         app[DRAINING] = []
         app[DOOR] = Door(

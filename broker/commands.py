@@ -20,9 +20,10 @@ from broker.serve import serve as serve_replica
 from broker.settings import BadSettings, Settings
 from broker.store import Store
 from broker.store.address import Address, BadRedisURL, parse
+from broker.vault import BadKey
 
 #: Errors that a person can mend; their text says how.
-MENDABLE = (BadSettings, BadRedisURL, embedded.EmbeddedError, StoreUnavailable)
+MENDABLE = (BadSettings, BadKey, BadRedisURL, embedded.EmbeddedError, StoreUnavailable)
 
 
 def run(command) -> None:
@@ -42,12 +43,13 @@ async def up(*, host: str | None, port: int | None, data_dir: str | None) -> Non
             server = await stack.enter_async_context(embedded.EmbeddedServer(_folder(data_dir)))
             url = server.url
             click.echo(f"{server.version} in {server.data_dir}", err=True)
-        await serve_replica(settings, parse(url), ready=_say_ready)
+        await serve_replica(settings, parse(url), key_file=_key_file(settings, data_dir), ready=_say_ready)
 
 
 async def serve(*, host: str | None, port: int | None, data_dir: str | None) -> None:
     settings = _settings(host=host, port=port)
-    await serve_replica(settings, _address(settings, data_dir, wait_s=5), ready=_say_ready)
+    address = _address(settings, data_dir, wait_s=5)
+    await serve_replica(settings, address, key_file=_key_file(settings, data_dir), ready=_say_ready)
 
 
 async def sweep(*, once: bool, as_json: bool, data_dir: str | None) -> None:
@@ -140,6 +142,11 @@ def _settings_of_a_short_command() -> Settings:
 
 def _folder(data_dir: str | None) -> Path:
     return Path(data_dir) if data_dir else embedded.default_data_dir()
+
+
+def _key_file(settings: Settings, data_dir: str | None) -> Path | None:
+    """Beside the embedded server's data; an external Redis has no place beside it."""
+    return None if settings.redis_url else _folder(data_dir) / "secret.key"
 
 
 def _address(settings: Settings, data_dir: str | None, *, wait_s: float = 0.0) -> Address:

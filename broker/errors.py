@@ -80,6 +80,12 @@ class UnknownSession(NotFound):
     code = "unknown_session"
 
 
+class UnknownSecret(NotFound):
+    """There is no such secret."""
+
+    code = "unknown_secret"
+
+
 class UnknownTask(NotFound):
     """This session has no such task; it may have ended."""
 
@@ -113,6 +119,13 @@ class TooLarge(Refusal):
     code = "request_too_large"
 
 
+class NoSecretKey(Conflict):
+    """Secrets need a key to be kept under: set BROKER_SECRET_KEY, or BROKER_SECRET_KEY_FILE, to 32 random bytes
+    as base64 (`openssl rand -base64 32`)."""
+
+    code = "no_secret_key"
+
+
 class Unprocessable(Refusal):
     """A value in the request is not one that is possible."""
 
@@ -126,13 +139,6 @@ class QueueFull(Refusal):
     status = 429
     code = "queue_full"
     retry_after_s = 1
-
-
-class NotYet(Refusal):
-    """Public LLMs cannot be called by this version."""
-
-    status = 501
-    code = "not_implemented"
 
 
 class BackendFailed(Refusal):
@@ -199,5 +205,5 @@ class Relayed(Refusal):
         self.code = code
         if code == "wake_failed":
             self.should_retry = False
-        elif status == 503:
+        elif status in (429, 503):
             self.retry_after_s = 5

@@ -7,7 +7,7 @@ milliseconds of Redis' clock and shown as ISO-8601 UTC.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -56,7 +56,7 @@ class LLM(msgspec.Struct, rename="camel"):
             version=int(row.get("version", 1)),
             created_at=iso(row.get("createdAt")) or "",
             updated_at=iso(row.get("updatedAt")) or "",
-            slots=int(row.get("slots", 1)),
+            slots=int(row.get("slots", 0 if row["kind"] == "public" else 1)),
             channel=row.get("channel") == "1",
             aliases=_json(row.get("aliases")) or [],
         )
@@ -65,6 +65,27 @@ class LLM(msgspec.Struct, rename="camel"):
     def created_s(self) -> int:
         """Unix seconds of its creation, which OpenAI's model list wants."""
         return int(datetime.fromisoformat(self.created_at).timestamp())
+
+
+class Target(NamedTuple):
+    """What it takes to call a public LLM. ``sealed`` is the secret's value under the key of that id; '' for none."""
+
+    llm: str
+    type: str
+    model: str
+    url: str
+    secret: str
+    sealed: str
+    key: str
+
+
+class Secret(msgspec.Struct, rename="camel"):
+    """A secret as it is listed: never its value. ``current``: sealed under the key that seals now."""
+
+    name: str
+    current: bool
+    created_at: str
+    updated_at: str
 
 
 class Agent(msgspec.Struct, rename="camel"):

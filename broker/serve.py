@@ -13,6 +13,7 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from aiohttp import web
 
@@ -27,15 +28,15 @@ from broker.store.tokens import Tokens
 log = logging.getLogger(__name__)
 
 
-async def serve(settings: Settings, address: Address, *, ready: Callable[[str], None]) -> None:
+async def serve(settings: Settings, address: Address, *, key_file: Path | None, ready: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT; ``ready`` is told the URL once it listens. A second
-    signal ends it at once. Raises BadSettings."""
+    signal ends it at once. Raises BadSettings, BadKey."""
     stop, hurry = asyncio.Event(), asyncio.Event()
     _on_signals(stop, hurry)
     store = open_store(settings, address)
     try:
         await _check_openness(settings, store.tokens)
-        broker = Broker(settings, store)
+        broker = Broker(settings, store, key_file=key_file)
         runner = Runner(broker.app, keepalive_timeout=settings.keepalive_seconds)
         await runner.setup()
         try:

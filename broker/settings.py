@@ -36,6 +36,8 @@ class Settings(BaseModel):
     adoption: Literal["owner", "any"] = Field("owner", description="who may adopt an inactive LLM's name")
     cors_origins: str = Field("", description="browser origins that may call, comma-separated; * for any")
     allowed_hosts: str = Field("", description="more Host names to answer to while open, comma-separated")
+    secret_key: str = Field("", repr=False, description="what secrets are kept under: 32 bytes as base64; the first of several seals")
+    upstream_allow: str = Field("", description="internal networks and hosts that public LLMs may be at, comma-separated")
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -61,6 +63,7 @@ class Settings(BaseModel):
 
     queue_length: Count = Field(1000, description="most requests that wait for one LLM")
     queue_bytes: Count = Field(64 << 20, description="most bytes of requests that wait for one LLM")
+    upstream_requests: Count = Field(1000, description="most calls to upstreams at once, by this replica")
     max_request_bytes: Count = Field(20 << 20, description="largest request body of a client")
     max_result_bytes: Count = Field(64 << 20, description="largest body of a publisher's results call")
     inline_request_bytes: Count = Field(1_000_000, description="larger requests reach publishers as requestUrl")

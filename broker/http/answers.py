@@ -1,37 +1,53 @@
-"""An exchange's reply, written to the client: whole, or as a stream.
+"""An exchange's reply, written to the client: whole, or as a stream, in the voice of its front.
 
-Bytes go out as they came in. Once the first byte or comment is out the status
-is committed: a later refusal is an event in the stream, never silence.
+Once the first byte or comment is out the status is committed: a later refusal is
+said in the stream, never silence.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-import msgspec
 from aiohttp import web
+from msgspec import structs
 
-from broker.errors import BackendFailed, Refusal
+from broker.errors import BackendFailed, Refusal, UnknownLLM
 from broker.relay.exchange import Exchange
-from broker.relay.inbound import event
 from broker.relay.parts import Head
 from broker.relay.relay import Call
 
-from .context import ID, LIMITS, METRICS, RELAY
+from .context import ID, LIMITS, METRICS, RELAY, STORE
 from .middleware import REQUEST_ID, allow_origin
+from .voice import AsItCame, Voice
 
-_DONE = b"data: [DONE]\n\n"
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
-async def answer(request: web.Request, call: Call) -> web.StreamResponse:
+async def answer_model(request: web.Request, call: Call, voice: Voice | None = None, *others: str) -> web.StreamResponse:
+    """As ``answer``, for the LLM of the call's name, else behind that alias; else the same for each
+    of the ``others``. Aliases are looked up only when there is no such name: that costs the usual case nothing."""
+    unknown: UnknownLLM | None = None
+    for name in (call.llm, *others):
+        try:
+            return await answer(request, structs.replace(call, llm=name), voice)
+        except UnknownLLM as refusal:
+            unknown = unknown or refusal
+            llm = await request.app[STORE].rows.behind_alias(name)
+        if llm is not None:
+            return await answer(request, structs.replace(call, llm=llm.name), voice)
+    raise unknown
+
+
+async def answer(request: web.Request, call: Call, voice: Voice | None = None) -> web.StreamResponse:
     """Relays a call and writes its reply. Raises the Refusal when nothing was written yet."""
+    voice = voice or AsItCame()
     relay = request.app[RELAY]
     metrics = request.app[METRICS]
     exchange = await relay.begin(call, request[ID])
     reason = "client gone"
     try:
-        response = await (_stream(request, exchange) if call.streaming else _whole(request, exchange))
+        voice.begin(exchange)
+        response = await (_stream(request, exchange, voice) if call.streaming else _whole(request, exchange, voice))
         metrics.relayed(call.operation, exchange.refused or "ok", exchange)
         return response
     except Refusal as refusal:
@@ -50,11 +66,10 @@ async def answer(request: web.Request, call: Call) -> web.StreamResponse:
         relay.end(exchange, reason)
 
 
-async def _whole(request: web.Request, exchange: Exchange) -> web.Response:
+async def _whole(request: web.Request, exchange: Exchange, voice: Voice) -> web.Response:
     body = await _collect(request, exchange)
-    head = exchange.head or Head(200)
-    response = web.Response(body=body, status=head.status, headers=head.headers)
-    return response
+    head, body = voice.whole(exchange.head or Head(200), body)
+    return web.Response(body=body, status=head.status, headers=head.headers)
 
 
 async def _collect(request: web.Request, exchange: Exchange, first: bytes = b"") -> bytes:
@@ -70,49 +85,54 @@ async def _collect(request: web.Request, exchange: Exchange, first: bytes = b"")
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-async def _stream(request: web.Request, exchange: Exchange) -> web.StreamResponse:
+async def _stream(request: web.Request, exchange: Exchange, voice: Voice) -> web.StreamResponse:
     limits = request.app[LIMITS]
     comments = request.headers.get("X-Wait-Comments", "").lower() != "off"
     wait_s = limits.comment_first_s if comments else None
     response: web.StreamResponse | None = None
-    tail = b""
     try:
         while True:
             data = await exchange.next(wait_s)
             if data is None:
-                response = response or await _open(request, Head(200))
-                await response.write(_comment(exchange))
+                response = response or await _open(request, voice.head(Head(200)))
+                await response.write(voice.wait())
                 wait_s = limits.comment_every_s
                 continue
             head = exchange.head
-            if head is not None and (not _is_events(head) or (response and head.status >= 400)):
+            if head is not None and not _is_said_in_pieces(head, voice, begun=response is not None):
                 body = await _collect(request, exchange, data)
-                if response is None:
+                if response is None and not (voice.translates and head.status < 400):
+                    head, body = voice.whole(head, body)
                     return web.Response(body=body, status=head.status, headers=head.headers)
-                await response.write_eof(_as_events(head, body))
+                last = voice.whole_in_stream(head, body)
+                response = response or await _open(request, voice.head(head))
+                await response.write_eof(last)
                 return response
-            response = response or await _open(request, head or Head(200))
-            wait_s = limits.comment_every_s if comments else None
-            if data:
-                tail = (tail + data)[-len(_DONE) :]
+            said = voice.say(data) if data else b""
             if exchange.done:
-                await response.write_eof(data if tail == _DONE else data + _DONE)
+                said += voice.end()
+            response = response or await _open(request, voice.head(head or Head(200)))
+            wait_s = limits.comment_every_s if comments else None
+            if exchange.done:
+                await response.write_eof(said)
                 return response
-            if data:
-                await response.write(data)
+            if said:
+                await response.write(said)
     except Refusal as refusal:
         if response is None:
             raise
         exchange.refused = refusal.code
         # The publisher hears why at once, however slowly the client reads the rest.
         request.app[RELAY].end(exchange, refusal.code)
-        await response.write_eof(_error_event(refusal.shape()["error"], refusal.status))
+        await response.write_eof(voice.fail(refusal.status, refusal.shape()["error"]))
         return response
 
 
-def _comment(exchange: Exchange) -> bytes:
-    """A comment line for a client that waits; with its place in line when it came, if there was one."""
-    return b": waiting, place %d on arrival\n\n" % exchange.place if exchange.place else b": waiting\n\n"
+def _is_said_in_pieces(head: Head, voice: Voice, *, begun: bool) -> bool:
+    """Whether a reply with that head goes on as it arrives, or is to be read to its end first."""
+    if head.status >= 400 and (begun or voice.translates):
+        return False
+    return head.headers.get("content-type", "text/event-stream").startswith("text/event-stream")
 
 
 async def _open(request: web.Request, head: Head) -> web.StreamResponse:
@@ -123,23 +143,3 @@ async def _open(request: web.Request, head: Head) -> web.StreamResponse:
     allow_origin(request, response, request.headers.get("Origin", ""))
     await response.prepare(request)
     return response
-
-
-def _is_events(head: Head) -> bool:
-    return head.headers.get("content-type", "text/event-stream").startswith("text/event-stream")
-
-
-def _as_events(head: Head, body: bytes) -> bytes:
-    """A whole answer on a stream that has begun with comments already."""
-    if head.status < 400:
-        return event(body) + _DONE
-    try:
-        error = msgspec.json.decode(body)["error"]
-        error = error if isinstance(error, dict) else {"message": str(error)}
-    except (msgspec.DecodeError, KeyError, TypeError):
-        error = {"message": body[:2000].decode(errors="replace")}
-    return _error_event({"type": "backend_error", "code": None, "param": None, **error}, head.status)
-
-
-def _error_event(error: dict, status: int) -> bytes:
-    return event(msgspec.json.encode({"error": {**error, "status": status}}))

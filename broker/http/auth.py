@@ -2,12 +2,14 @@
 
 On loopback the broker is open until the first token is made; then, and on any
 wider address, every call but the health checks needs one. A token is read from
-``Authorization: Bearer`` only.
+``Authorization: Bearer`` or, as Anthropic's clients send it, ``x-api-key``; from
+nothing else.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from functools import lru_cache
 
 from broker.errors import Forbidden, Unauthorized
@@ -26,6 +28,12 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def credential(headers: Mapping[str, str]) -> str:
+    """What a request says of its caller, as an ``Authorization`` header says it."""
+    key = headers.get("x-api-key", "")
+    return headers.get("Authorization", "") or (f"Bearer {key}" if key else "")
 
 
 class Door:

@@ -1,21 +1,28 @@
 """A client's inference call, read: which LLM, streaming or not, how long at most.
 
-The body stays as it came; only `model` and `stream` are looked at.
+The body stays as it came, and only `model` and `stream` are looked at, unless the
+front speaks another dialect and translates it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
 
+from broker.dialects.anthropic_request import Untranslatable
 from broker.errors import BadRequest, Unprocessable
 from broker.relay.exchange import Patience
 from broker.relay.relay import Call
 
 from .bodies import describe, read_body
 from .context import LIMITS, Limits, PRINCIPAL
+
+
+Made = TypeVar("Made")
 
 
 class Asked(msgspec.Struct):
@@ -31,27 +38,41 @@ _ASKED = msgspec.json.Decoder(Asked)
 
 async def read_call(request: web.Request, operation: str, llm: str | None = None) -> tuple[Call, Asked]:
     """The call in a request; ``llm`` None: the body's ``model`` names it. Raises BadRequest."""
-    limits = request.app[LIMITS]
-    body = await read_body(request, limits.request_bytes, limits.body_s)
-    if not body:
-        raise BadRequest("The body is empty; send the request as JSON.")
+    body = await read_request(request)
     try:
         asked = _ASKED.decode(body)
         body.decode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(describe(error)) from None
     name = llm if llm is not None else asked.model
-    if not name:
+    return call_of(request, operation, name, body, streaming=bool(asked.stream)), asked
+
+
+async def read_request(request: web.Request) -> bytes:
+    """The body of an inference call. Raises BadRequest, TooLarge, RequestTimeout, UnsupportedEncoding."""
+    limits = request.app[LIMITS]
+    body = await read_body(request, limits.request_bytes, limits.body_s)
+    if not body:
+        raise BadRequest("The body is empty; send the request as JSON.")
+    return body
+
+
+def call_of(request: web.Request, operation: str, llm: str | None, body: bytes, *, streaming: bool) -> Call:
+    """A call by that request's caller, with that body. Raises BadRequest, Unprocessable."""
+    if not llm:
         raise BadRequest("`model` is missing; GET /v1/models lists the possible ones.", param="model")
-    call = Call(
-        llm=name,
-        operation=operation,
-        body=body,
-        streaming=bool(asked.stream),
-        owner=request[PRINCIPAL].owner,
-        patience=_patience(request, limits),
+    return Call(
+        llm=llm, operation=operation, body=body, streaming=streaming,
+        owner=request[PRINCIPAL].owner, patience=_patience(request, request.app[LIMITS]),
     )
-    return call, asked
+
+
+def translated(translate: Callable[..., Made], given: object) -> Made:
+    """What a dialect makes of a request. Raises BadRequest for what it has no words for."""
+    try:
+        return translate(given)
+    except Untranslatable as why:
+        raise BadRequest(str(why), param=why.param) from None
 
 
 def _patience(request: web.Request, limits: Limits) -> Patience:

@@ -12,6 +12,8 @@ from broker.relay.post import Post
 from broker.relay.relay import Relay
 from broker.store import Store
 from broker.store.tokens import Principal
+from broker.upstream.caller import Upstreams
+from broker.vault import Vault
 
 from .auth import Door
 
@@ -32,6 +34,8 @@ class Limits:
 
 STORE: web.AppKey[Store] = web.AppKey("store", Store)
 RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
+UPSTREAMS: web.AppKey[Upstreams] = web.AppKey("upstreams", Upstreams)
+VAULT: web.AppKey[Vault] = web.AppKey("vault", Vault)
 POST: web.AppKey[Post] = web.AppKey("post", Post)
 DOOR: web.AppKey[Door] = web.AppKey("door", Door)
 LIMITS: web.AppKey[Limits] = web.AppKey("limits", Limits)

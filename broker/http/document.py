@@ -12,6 +12,7 @@ from broker import __version__
 
 from .bodies import reply
 from .context import TABLE
+from .refusals import front
 
 _ERROR = {
     "type": "object",
@@ -27,6 +28,24 @@ _ERROR = {
         }
     },
 }
+
+_ERRORS = {
+    "openai": _ERROR,
+    "messages": {
+        "type": "object",
+        "required": ["type", "error", "request_id"],
+        "properties": {
+            "type": {"const": "error"}, "request_id": {"type": "string"},
+            "error": {
+                "type": "object",
+                "required": ["type", "message"],
+                "properties": {"type": {"type": "string"}, "message": {"type": "string"}, "details": {"type": "object"}},
+            },
+        },
+    },
+    "ollama": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}, "code": {"type": "string"}}},
+}
+_ERROR_NAMES = {"openai": "Error", "messages": "MessagesError", "ollama": "OllamaError"}
 
 
 async def openapi(request: web.Request) -> web.Response:
@@ -48,8 +67,11 @@ def describe(routes) -> dict:
         "openapi": "3.1.0",
         "info": {"title": "Reveille broker", "version": __version__},
         "components": {
-            "schemas": {**components, "Error": _ERROR},
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": {**components, **{name: _ERRORS[kind] for kind, name in _ERROR_NAMES.items()}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
         },
         "paths": paths,
     }
@@ -69,22 +91,27 @@ def _plain(kind: object) -> object:
     return msgspec.defstruct(kind.__name__, shown, namespace={"__doc__": kind.__doc__})
 
 
+def _said(route) -> str:
+    """Two methods may have one handler; ids are unique."""
+    return f"patch_{route.handler.__name__}" if route.method == "PATCH" else route.handler.__name__
+
+
 def _operation(route, path: str, takes: dict | None, gives: dict | None) -> dict:
     answer: dict = {"description": "OK"}
     if gives is not None:
         answer["content"] = {"application/json": {"schema": gives}}
     elif route.streams:
-        answer["content"] = {"text/event-stream": {}, "application/json": {}}
+        answer["content"] = {route.streams: {}, "application/json": {}}
     elif route.status != 204:
         answer["content"] = {"application/json": {"schema": {}}}
     operation: dict = {
         "summary": route.summary,
-        "operationId": f"{route.handler.__module__.rsplit('.', 1)[-1]}.{route.handler.__name__}",
+        "operationId": f"{route.handler.__module__.rsplit('.', 1)[-1]}.{_said(route)}",
         "responses": {
             str(route.status): answer,
             "default": {
                 "description": "Refused",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+                "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{_ERROR_NAMES[front(path)]}"}}},
             },
         },
     }
@@ -93,9 +120,9 @@ def _operation(route, path: str, takes: dict | None, gives: dict | None) -> dict
     ]
     if parameters:
         operation["parameters"] = parameters
-    if route.method == "POST":
+    if route.method in ("POST", "PUT", "PATCH"):
         operation["requestBody"] = {"content": {"application/json": {"schema": takes if takes is not None else {}}}}
     if route.role != "public":
-        operation["security"] = [{"token": []}]
+        operation["security"] = [{"token": []}, {"key": []}]
         operation["description"] = f"Role: {route.role or 'any'}."
     return operation

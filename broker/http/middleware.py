@@ -13,8 +13,9 @@ from aiohttp import web
 from broker.errors import NotFound, Refusal, Unavailable
 from broker.relay.relay import new_request_id
 
-from .bodies import refusal_reply
+from .auth import credential
 from .context import DOOR, DRAINING, ID, METRICS, PRINCIPAL
+from .refusals import refuse
 
 log = logging.getLogger(__name__)
 
@@ -61,27 +62,27 @@ def guard(roles: dict[object, str], last_words: frozenset):
                     if request.app[DRAINING] and request.match_info.handler not in last_words:
                         raise Draining()
                     request[PRINCIPAL] = await request.app[DOOR].admit(
-                        request.headers.get("Authorization", ""), request.host, origin, role
+                        credential(request.headers), request.host, origin, role
                     )
                 response = await handler(request)
         except Refusal as refusal:
-            response = refusal_reply(refusal)
+            response = refuse(request, refusal)
         except web.HTTPNotFound:
-            response = refusal_reply(NotFound(f"There is nothing at {request.method} {request.path}; see /openapi.json."))
+            response = refuse(request, NotFound(f"There is nothing at {request.method} {request.path}; see /openapi.json."))
         except web.HTTPMethodNotAllowed as error:
             allowed = ", ".join(sorted(error.allowed_methods))
-            response = refusal_reply(MethodNotAllowed(f"{request.method} is not possible here; {allowed} is."))
+            response = refuse(request, MethodNotAllowed(f"{request.method} is not possible here; {allowed} is."))
             response.headers["Allow"] = allowed
         except web.HTTPException as error:
             refusal = Refusal(error.reason)
             refusal.status, refusal.code = error.status, "http_error"
-            response = refusal_reply(refusal)
+            response = refuse(request, refusal)
         except ConnectionError:
             # The client went away in the middle of its answer; there is nobody to tell.
             raise
         except Exception:
             log.exception("bug", extra={"request": request_id, "path": request.path})
-            response = refusal_reply(Bug())
+            response = refuse(request, Bug())
         if not response.prepared:
             response.headers[REQUEST_ID] = request_id
             allow_origin(request, response, origin)
@@ -104,8 +105,8 @@ def allow_origin(request: web.Request, response: web.StreamResponse, origin: str
         return
     response.headers["Access-Control-Allow-Origin"] = origin
     response.headers["Vary"] = "Origin"
-    response.headers["Access-Control-Expose-Headers"] = "X-Request-Id, Retry-After"
+    response.headers["Access-Control-Expose-Headers"] = "X-Request-Id, Retry-After, ETag"
     if request.method == "OPTIONS":
-        response.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
+        response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE"
         response.headers["Access-Control-Allow-Headers"] = request.headers.get("Access-Control-Request-Headers", "")
         response.headers["Access-Control-Max-Age"] = "600"

@@ -1,19 +1,18 @@
 """The OpenAI front: models, chat completions, completions, embeddings.
 
 ``model`` is an LLM's name, else an alias. Bodies and answers pass as they are, but for
-embeddings in a form that the backend does not know.
+embeddings in a form that the backend does not know. The model list has a path in common
+with Anthropic's, whose clients get it in their shape.
 """
 
 from __future__ import annotations
 
 from aiohttp import web
-from msgspec import structs
 
-from broker.errors import UnknownLLM
 from broker.model import LLM
-from broker.relay.relay import Call
 
-from .answers import answer
+from . import messages
+from .answers import answer_model
 from .bodies import reply
 from .calls import read_call
 from .context import STORE
@@ -31,37 +30,29 @@ def model(llm: LLM) -> dict:
 
 async def list_models(request: web.Request) -> web.Response:
     llms = await request.app[STORE].rows.llms()
+    if messages.asks(request):
+        return reply(messages.models(llms))
     return reply({"object": "list", "data": [model(llm) for llm in llms]})
 
 
 async def get_model(request: web.Request) -> web.Response:
-    return reply(model(await request.app[STORE].rows.llm_asked_for(request.match_info["model"])))
+    llm = await request.app[STORE].rows.llm_asked_for(request.match_info["model"])
+    return reply(messages.model(llm) if messages.asks(request) else model(llm))
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     call, _ = await read_call(request, "chat")
-    return await _answer(request, call)
+    return await answer_model(request, call)
 
 
 async def completions(request: web.Request) -> web.StreamResponse:
     call, _ = await read_call(request, "completions")
-    return await _answer(request, call)
+    return await answer_model(request, call)
 
 
 async def embeddings(request: web.Request) -> web.StreamResponse:
     call, asked = await read_call(request, "embeddings")
-    response = await _answer(request, call)
+    response = await answer_model(request, call)
     if isinstance(response, web.Response) and response.status == 200:
         response.body = in_format(response.body, asked.encoding_format or "float")
     return response
-
-
-async def _answer(request: web.Request, call: Call) -> web.StreamResponse:
-    """Aliases are looked up only when there is no such name: that costs the usual case nothing."""
-    try:
-        return await answer(request, call)
-    except UnknownLLM:
-        llm = await request.app[STORE].rows.behind_alias(call.llm)
-        if llm is None:
-            raise
-    return await answer(request, structs.replace(call, llm=llm.name))

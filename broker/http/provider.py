@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import secrets
 import uuid
-from unicodedata import category
 
 import msgspec
 from aiohttp import web
@@ -19,10 +18,10 @@ from broker.wire import PROTOCOL, SESSION_HEADER, AgentEntry, ProviderEntry, Reg
 
 from .bodies import decode, read_body, reply
 from .context import LIMITS, PRINCIPAL, STORE
+from .names import check_aliases, check_name
 
 _CONTROL_BYTES = 1 << 20
 _ROWS = 200
-_ALIASES = 32
 _SESSION = re.compile(r"[A-Za-z0-9_.-]{8,128}")
 
 
@@ -114,13 +113,13 @@ async def _control_body(request: web.Request) -> bytes:
 
 def _llm(index: int, entry: ProviderEntry) -> dict:
     where = f"providers[{index}]"
-    _check_name(where, entry.name)
+    check_name(f"{where}.name", entry.name)
     if entry.slots is not msgspec.UNSET and not 1 <= entry.slots <= 100_000:
         raise Unprocessable(f"{where}.slots must be from 1 to 100,000.", param=f"{where}.slots")
     if entry.tier is not msgspec.UNSET and entry.tier not in ("fast", "heavy"):
         raise Unprocessable(f"{where}.tier is `fast` or `heavy`.", param=f"{where}.tier")
     if entry.aliases is not msgspec.UNSET:
-        _check_aliases(where, entry)
+        check_aliases(f"{where}.aliases", entry.aliases)
     initial = "hibernating" if entry.initial_status == "hibernating" else "active"
     given = {
         "type": entry.type, "model": entry.model, "tier": entry.tier, "description": entry.description,
@@ -135,7 +134,7 @@ def _llm(index: int, entry: ProviderEntry) -> dict:
 
 def _agent(index: int, entry: AgentEntry) -> dict:
     where = f"agents[{index}]"
-    _check_name(where, entry.name)
+    check_name(f"{where}.name", entry.name)
     given = {
         "description": entry.description, "systemPrompt": entry.system_prompt,
         "defaultParams": entry.default_params, "extras": entry.extras,
@@ -155,20 +154,6 @@ def _stored(fields: dict) -> dict[str, str]:
         if value is not msgspec.UNSET:
             stored[name] = msgspec.json.encode(value).decode() if isinstance(value, dict | list) else str(value)
     return stored
-
-
-def _check_name(where: str, name: str, field: str = "name") -> None:
-    if not 1 <= len(name) <= 128 or name.startswith("_") or any(category(char) == "Cc" for char in name):
-        raise Unprocessable(
-            f"{where}.{field}: 1 to 128 characters, no control characters, the first not `_`.", param=f"{where}.{field}"
-        )
-
-
-def _check_aliases(where: str, entry: ProviderEntry) -> None:
-    if len(entry.aliases) > _ALIASES:
-        raise Unprocessable(f"{where}.aliases: at most {_ALIASES}.", param=f"{where}.aliases")
-    for alias in entry.aliases:
-        _check_name(where, alias, "aliases")
 
 
 def _refuse_twins(where: str, names: list[str]) -> None:

@@ -27,7 +27,8 @@ class Patience:
 
 
 class Exchange:
-    """Made before the request is dispatched; ``ended`` once nothing more can come."""
+    """Made before the request is dispatched; ``ended`` once nothing more can come. ``sent_at``:
+    when it left the line, if it ever was in it."""
 
     def __init__(self, task: str, patience: Patience):
         self.task = task
@@ -45,7 +46,7 @@ class Exchange:
         self._reader = asyncio.current_task()
         self._overflowed = False
         self._given_up = False
-        self.started_at = self._loop.time()
+        self.started_at = self.sent_at = self._loop.time()
         self._deadline = self.started_at + patience.deadline_s
         self._queue_due: float | None = None
         self._idle_due: float | None = None
@@ -95,7 +96,10 @@ class Exchange:
                 break
             self._parts.popleft()
             if letter in "QW":
-                self._queue_due = self._loop.time() + self._patience.queue_wait_s if letter == "W" else None
+                now = self._loop.time()
+                if letter == "Q":
+                    self.sent_at = now
+                self._queue_due = now + self._patience.queue_wait_s if letter == "W" else None
                 continue
             news = False
             if letter == "C":

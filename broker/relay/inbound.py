@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -77,15 +78,15 @@ def _read(result: Result) -> tuple[str, bytes, str]:
     if result.chunk is not None:
         flag, parts = _chunk(result.chunk)
         if result.status is not None:
-            parts = head(_status(result.status), _headers(result.headers)) + parts
+            parts = head(_status(result.status), kept_headers(result.headers)) + parts
         return flag, parts, "ok"
     if result.status is None:
         raise BadFrame("a result has one of: status, chunk, error")
-    first = head(_status(result.status), _headers(result.headers, whole=True))
+    first = head(_status(result.status), kept_headers(result.headers, whole=True))
     body = _body(result)
     if body is None:
         if result.headers is not None:
-            return "c", head(_status(result.status), _headers(result.headers)), ""
+            return "c", head(_status(result.status), kept_headers(result.headers)), ""
         body = b""
     note = "ok" if 200 <= result.status < 300 else f"!the publisher answered {result.status}: {body[:500].decode(errors='replace')}"
     return "e", first + part(b"C", body) + DONE, note
@@ -136,7 +137,8 @@ def _status(status: int) -> int:
     return status
 
 
-def _headers(headers: dict[str, str] | None, *, whole: bool = False) -> dict[str, str]:
+def kept_headers(headers: Mapping[str, str] | None, *, whole: bool = False) -> dict[str, str]:
+    """Those headers of an answer that its caller gets, and always a content type."""
     kept = {
         name.lower(): value.translate(_NO_BREAKS)
         for name, value in (headers or {}).items()

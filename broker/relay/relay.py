@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from typing import Protocol
 
 import msgspec
 
 from broker.errors import StoreUnavailable
+from broker.model import Target
 from broker.store import Store
 from broker.store.tasks import Item
 
@@ -36,10 +38,20 @@ class Call(msgspec.Struct):
     patience: Patience
 
 
+class Upstreams(Protocol):
+    """Who calls public LLMs (``broker/upstream/caller.py``)."""
+
+    def start(self, exchange: Exchange, call: Call, target: Target) -> asyncio.Task | None: ...
+
+
 class Relay:
-    def __init__(self, store: Store, post: Post, *, inline_bytes: int):
+    def __init__(self, store: Store, post: Post, upstreams: Upstreams, *, inline_bytes: int):
         self._store = store
         self._post = post
+        self._upstreams = upstreams
+        # Names that were public when last asked for: only a guess, for the script looks each time.
+        self._public: set[str] = set()
+        self._calls: dict[str, asyncio.Task | None] = {}
         self._inline_bytes = inline_bytes
 
     @property
@@ -51,13 +63,19 @@ class Relay:
         exchange = Exchange(request_id, call.patience)
         # Open before the task exists: its first frame may be here before dispatch has returned.
         self._post.exchanges[request_id.encode()] = exchange
-        frame, body = self._frame(call, request_id)
+        # What a public LLM is asked need not pass through Redis.
+        frame, body = (b"", b"") if call.llm in self._public else self._frame(call, request_id)
         deadline_ms = int(call.patience.deadline_s * 1000)
         try:
             given = await self._store.tasks.dispatch(
-                call.llm, request_id, owner=call.owner, frame=frame, body=body,
-                deadline_ms=deadline_ms,
+                call.llm, request_id, owner=call.owner, frame=frame, body=body, deadline_ms=deadline_ms
             )
+            if given.state == "virtual":
+                self._public.discard(call.llm)
+                frame, body = self._frame(call, request_id)
+                given = await self._store.tasks.dispatch(
+                    call.llm, request_id, owner=call.owner, frame=frame, body=body, deadline_ms=deadline_ms
+                )
         except (StoreUnavailable, asyncio.CancelledError):
             # It may have been accepted all the same.
             self.end(exchange, "client gone", unwritten=True)
@@ -66,6 +84,10 @@ class Relay:
             exchange.ended = True
             self.end(exchange, "")
             raise
+        if given.target:
+            self._public.add(call.llm)
+            self._calls[request_id] = self._upstreams.start(exchange, call, given.target)
+            return exchange
         if given.channel:
             self._post.deliver(given.channel, b"%s%d}" % (frame, max(1, deadline_ms)))
         if given.state != "sent":
@@ -73,9 +95,13 @@ class Relay:
         return exchange
 
     def end(self, exchange: Exchange, reason: str, *, unwritten: bool = False) -> None:
-        """Closes an exchange; cancels its task unless it has ended."""
+        """Closes an exchange; cancels its task unless it has ended. A call to an upstream has no other end than this."""
         exchange.close()
-        if self._post.exchanges.pop(exchange.task.encode(), None) and not exchange.ended:
+        called = exchange.task in self._calls
+        call = self._calls.pop(exchange.task, None)
+        if call and not exchange.done:
+            call.cancel()
+        if self._post.exchanges.pop(exchange.task.encode(), None) and (called or not exchange.ended):
             self._post.errand(self._cancel(exchange.task, reason, unwritten))
 
     async def results(self, session: str, owner: str, items: list[Item]) -> list[str]:

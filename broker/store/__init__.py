@@ -17,6 +17,7 @@ from .link import Link
 from .replica import Replica
 from .rows import Rows
 from .scripts import Caller, Scripts
+from .secrets import Secrets
 from .sessions import Sessions
 from .tasks import Tasks
 from .tokens import Tokens
@@ -65,6 +66,7 @@ class Store:
             link, blocking, scripts, prefix, name, ttl_ms=t.replica_ttl_ms, accept_ms=t.accept_ms,
             grace_ms=t.grace_ms, stale_ms=t.stale_ms, expire_ms=t.expire_ms, settle_ms=t.settle_ms, sweep_ms=t.sweep_ms,
         )
+        self.secrets = Secrets(scripts)
         self.tokens = Tokens(redis, namespace)
 
     @classmethod

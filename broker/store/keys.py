@@ -12,6 +12,9 @@ agent:<name>             hash    an agent row; likewise
 llms, agents             set     the names of the rows
 llm-ids, agent-ids       hash    id → name
 llm-agents:<llm>         set     agents pinned to an LLM
+secret:<name>            hash    a secret: sealed, key (which one sealed it), createdAt, updatedAt
+secrets                  set     the names of the secrets
+secret-llms:<name>       set     LLMs that name that secret; goes with the last
 alias:<alias>            set     LLMs that have that other name; goes with the last
 expiring:llm, :agent     zset    inactive rows by the time (ms) they are deleted
 session:<sid>            hash    owner, instance, channel, replica, heartbeatAt, accepts,
@@ -22,7 +25,8 @@ heartbeats               zset    live sessions by their last heartbeat (ms)
 session-tasks:<sid>      stream  unfinished tasks in order; entries deleted at their end
 task:<tid>               hash    one attempt: llm, session, reply, owner, state, frame, body,
                                  deadline, ends, next, spoke (part of the answer is out), given (0: no
-                                 channel had it yet, here: the asker writes it);
+                                 channel had it yet, here: the asker writes it); of a public
+                                 LLM: llm, reply, owner, state, ends;
                                  deleted at its end
 leases:<llm>             zset    slots in use: task by lease expiry (ms)
 waiting:<llm>            zset    requests beyond the slots, by arrival

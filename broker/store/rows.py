@@ -1,12 +1,16 @@
-"""LLM and agent rows: reading them as they are now, and deleting them.
+"""LLM and agent rows: reading them as they are now; making, editing and deleting public ones.
 
-Rows are written by scripts only (registration, heartbeats, sweeps). Every read
+Rows are written by scripts only (these, registration, heartbeats, sweeps). Every read
 goes through ``rows_read.lua``, so that nobody sees a stale row as active.
 """
 
 from __future__ import annotations
 
-from broker.errors import Conflict, UnknownLLM
+import uuid
+
+import msgspec
+
+from broker.errors import Conflict, UnknownLLM, Unprocessable
 from broker.model import LLM, Agent
 
 from .scripts import Caller, Scripts
@@ -59,6 +63,41 @@ class Rows:
     async def agents_named(self, names: list[str]) -> list[Agent]:
         return [Agent.read(row) for row in await self._read("agent", [name.encode() for name in names])]
 
+    async def create_llm(self, name: str, fields: dict[str, str], *, owner: str) -> LLM:
+        """A new public LLM; ``fields`` as they are stored. Raises Conflict, Unprocessable (its secret)."""
+        verdict, *rest = await self._scripts.run(
+            "llm_create", name, str(uuid.uuid4()), owner, msgspec.json.encode(fields), *self._ages
+        )
+        if verdict == b"public":
+            raise Conflict(f"There is a public LLM {name!r} already; edit it with PATCH.", param="name")
+        if verdict == b"virtual":
+            raise Conflict(
+                f"{name!r} is the name of a virtual LLM, which a publisher holds ({rest[0].decode()}); "
+                "choose another, or delete that one first.", param="name",
+            )
+        self._refuse_missing(verdict, rest)
+        return await self.llm(name)
+
+    async def edit_llm(self, key: str, fields: dict[str, str], *, version: int | None) -> LLM:
+        """Changes these fields of a public LLM. ``version`` None: whichever it is at. Raises UnknownLLM,
+        Conflict, Unprocessable (its secret)."""
+        llm = await self.llm(key)
+        guard = "" if version is None else version
+        verdict, *rest = await self._scripts.run(
+            "llm_edit", llm.name, llm.id, guard, msgspec.json.encode(fields), *self._ages
+        )
+        if verdict == b"unknown":
+            raise UnknownLLM(f"There is no LLM {key!r}; GET /v1/models lists those that there are.")
+        if verdict == b"virtual":
+            raise Conflict(f"{llm.name!r} is a virtual LLM: its publisher owns it; edit the publisher's config file.")
+        if verdict == b"version":
+            raise Conflict(
+                f"{llm.name!r} was edited meanwhile: it is at version {rest[0].decode()}, not {version}; "
+                "read it again and edit that.", param="version",
+            )
+        self._refuse_missing(verdict, rest)
+        return await self.llm(llm.id)
+
     async def delete_llm(self, key: str, *, owner: str | None) -> None:
         """Deletes an LLM row. ``owner`` None: an admin's call. Raises UnknownLLM, Conflict."""
         llm = await self.llm(key)
@@ -68,6 +107,12 @@ class Rows:
         if verdict == b"pinned":
             agents = ", ".join(sorted(name.decode() for name in pinned))
             raise Conflict(f"Agents are pinned to {llm.name!r}: {agents}. Delete them, or pin them to another LLM.")
+
+    @staticmethod
+    def _refuse_missing(verdict: bytes, rest: list[bytes]) -> None:
+        if verdict == b"no_secret":
+            name = rest[0].decode()
+            raise Unprocessable(f"There is no secret {name!r}; make it first: PUT /api/v1/secrets/{name}.", param="apiKeyRef")
 
     async def _read(self, family: str, names: list[bytes]) -> list[dict[str, str]]:
         rows = []

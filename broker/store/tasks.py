@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from broker.errors import NotYet, PublisherOffline, QueueFull, UnknownLLM, UnknownSession, UnknownTask
+from broker.errors import PublisherOffline, QueueFull, UnknownLLM, UnknownSession, UnknownTask
+from broker.model import Target
 
 from .scripts import Scripts
 
@@ -29,12 +30,14 @@ class Item:
 
 
 class Dispatched(NamedTuple):
-    """What became of a request: sent | waiting | waking, its place in line, and, when this replica
-    holds the publisher's channel itself, that channel's name: the frame is then to be written here."""
+    """What became of a request: sent | waiting | waking | public | virtual, its place in line, and, when this replica
+    holds the publisher's channel itself, that channel's name: the frame is then to be written here.
+    A public LLM's ``target`` is to be called from here."""
 
     state: str
     place: int
     channel: bytes = b""
+    target: Target | None = None
 
 
 class Tasks:
@@ -54,7 +57,8 @@ class Tasks:
         """Gives a request to the LLM's session.
 
         ``frame`` is the JSON up to and with ``"deadlineMs":``; ``body`` what is too
-        large for it. Raises UnknownLLM, PublisherOffline, QueueFull.
+        large for it. Both empty: the LLM is held to be public; if it is not, the state is ``virtual``
+        and nothing was done. Raises UnknownLLM, PublisherOffline, QueueFull.
         """
         verdict, *rest = await self._scripts.run(
             "task_dispatch", llm, task, self._replica, owner, frame, body, deadline_ms, *self._limits
@@ -63,6 +67,8 @@ class Tasks:
             return Dispatched("sent", 0, *rest)
         if verdict in (b"waiting", b"waking"):
             return Dispatched(verdict.decode(), int(rest[0]))
+        if verdict == b"virtual":
+            return Dispatched("virtual", 0)
         if verdict == b"full":
             raise QueueFull(
                 f"Too many requests wait for {llm!r}; try again in {int(rest[0])} s.", retry_after_s=int(rest[0])
@@ -70,7 +76,7 @@ class Tasks:
         if verdict == b"offline":
             raise PublisherOffline(f"publisher offline: nobody serves {llm!r} right now; try again when it is back")
         if verdict == b"public":
-            raise NotYet()
+            return Dispatched("public", 0, target=Target(llm, *(text.decode() for text in rest)))
         raise UnknownLLM(f"There is no LLM {llm!r}; GET /v1/models lists those that there are.")
 
     async def results(self, sid: str, owner: str, items: list[Item]) -> list[str]:

@@ -1,8 +1,8 @@
 """A server that speaks Anthropic's Messages API: Anthropic's own, or a local one.
 
-Callers speak OpenAI's chat to it; the words are changed in ``anthropic_request.py``
-and ``anthropic_answer.py``. It chats and nothing else. It never retries, and never
-follows a redirect, which would carry the key elsewhere.
+Callers speak OpenAI's chat to it; the words are changed in ``broker/dialects``. It
+chats and nothing else. It never retries, and never follows a redirect, which would
+carry the key elsewhere.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import asyncio
 import aiohttp
 from msgspec import Struct
 
-from publisher.backends.anthropic_answer import RefusedAnswer, TranslatedAnswer
-from publisher.backends.anthropic_request import Untranslatable, asked_of
+from broker.dialects.anthropic_answer import RefusedAnswer, TranslatedAnswer
+from broker.dialects.anthropic_request import Untranslatable, asked_of
 from publisher.backends.seam import Answer
 from publisher.backends.server import Server
 from publisher.body import sendable

@@ -17,12 +17,12 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import msgspec
 
+from broker.dialects.sse import EventReader, EventTooLarge, payloads
 from broker.wire import Frame
 from publisher.link.backoff import Backoff
 from publisher.link.client import Broker, Refused, Unavailable
 from publisher.link.trouble import Trouble
 from publisher.failures import TOO_DEEP
-from publisher.sse import EventReader, EventTooLarge, payloads
 
 log = logging.getLogger("publisher")
 

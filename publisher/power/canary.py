@@ -11,6 +11,7 @@ import asyncio
 import aiohttp
 import msgspec
 
+from broker.dialects.broken import BrokenAnswer
 from publisher.backends.seam import Backend
 from publisher.config.values import Operation
 from publisher.failures import TaskFailed, WakeFailed
@@ -37,7 +38,7 @@ async def sing(backend: Backend, model: str, operation: Operation, within_s: flo
                 answer.close()
     except TimeoutError:
         raise WakeFailed(f"the server is up, but its canary gave no answer within {within_s:g} s") from None
-    except (TaskFailed, aiohttp.ClientError, OSError) as err:
+    except (TaskFailed, BrokenAnswer, aiohttp.ClientError, OSError) as err:
         raise WakeFailed(f"the server is up, but its canary failed: {err}") from None
     if answer.status >= 300:
         text = " ".join(said.decode(errors="replace").split())[:SAID_CHARS]

@@ -18,6 +18,8 @@ from collections.abc import Callable
 import aiohttp
 import msgspec
 
+from broker.dialects.broken import BrokenAnswer
+from broker.dialects.sse import DONE, EventReader, EventTooLarge, end_of_done
 from broker.wire import Frame, Usage
 from publisher.activity import Request
 from publisher.backends.seam import Answer, Bytes
@@ -26,7 +28,6 @@ from publisher.link.client import Broker, Refused, Unavailable
 from publisher.published.endpoint import Endpoint
 from publisher.failures import TOO_DEEP, BackendBroken, BackendUnreachable, TaskFailed, WakeFailed
 from publisher.link.outgoing import Outgoing
-from publisher.sse import DONE, EventReader, EventTooLarge, end_of_done
 from publisher.work.usage import UsageReader, usage_of
 
 log = logging.getLogger("publisher")
@@ -191,6 +192,8 @@ def _broken(what: str):
         yield
     except EventTooLarge:
         raise BackendBroken(f"the backend sent an event larger than {EVENT_BYTES >> 20} MiB") from None
+    except BrokenAnswer as err:
+        raise BackendBroken(str(err)) from None
     except (aiohttp.ClientError, OSError) as err:
         raise BackendBroken(f"{what} ({type(err).__name__})") from None
 

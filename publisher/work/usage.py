@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import msgspec
 
+from broker.dialects.sse import DONE, payloads
 from broker.wire import Usage
-from publisher.sse import DONE, payloads
 
 USAGE, TIMINGS = b'"usage"', b'"timings"'
 UNREADABLE = (msgspec.MsgspecError, RecursionError)

@@ -100,7 +100,7 @@ async def test_an_unknown_path_is_404_in_the_error_shape(redis_real):
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("GET", "/v1/chat/completions", "POST"), ("PUT", f"{BASE}/m", "DELETE, GET"), ("DELETE", "/healthz", "GET"), ("PATCH", BASE, "GET")],
+    [("GET", "/v1/chat/completions", "POST"), ("POST", f"{BASE}/m", "DELETE, GET, PATCH, PUT"), ("DELETE", "/healthz", "GET"), ("PATCH", BASE, "GET, POST")],
 )
 async def test_a_wrong_method_is_405_naming_the_right_ones(redis_real, method, path, allowed):
     async with replica(redis_real) as broker:

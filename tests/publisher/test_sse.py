@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from publisher.sse import EventReader, EventTooLarge, end_of_done, payloads
+from broker.dialects.sse import EventReader, EventTooLarge, end_of_done, payloads
 
 LIMIT = 1 << 20
 

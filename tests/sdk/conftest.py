@@ -17,10 +17,11 @@ from tests.support.server import free_ports
 
 @dataclass
 class World:
-    """What the tests look at: the broker's and the backend's addresses, and the calls of the recipe."""
+    """What the tests look at: the broker's and the backends' addresses, and the calls of the recipe."""
 
     broker_url: str
     backend_url: str
+    hanging_url: str
     wakes: list[str]
 
 
@@ -33,14 +34,22 @@ def world(real_server, tmp_path_factory):
         broker, backend = stage.broker(queue_length=1), stage.backend()
         broker.wait_ready()
         backend.wait_ready()
+        # For those whose requests are translated, and can carry no script.
+        breaking = stage.backend(tokens=5, break_after=2, delay_s=0.05)
+        hanging, refusing = stage.backend(hang="stream"), stage.backend(status=429, retry_after="7")
+        for scripted in (breaking, hanging, refusing):
+            scripted.wait_ready()
         nobody = f"http://127.0.0.1:{free_ports(1)[0]}/v1"
         stage.publisher(
             broker.url,
             {"name": "qwen/qwen3:8b", "model": "qwen3", "url": backend.url, "slots": 8},
             {"name": "narrow", "url": backend.url, "slots": 1},
             {"name": "asleep", "url": nobody, "wake": {"type": "http", "url": recipe_url}},
+            {"name": "breaking", "url": breaking.url},
+            {"name": "hanging", "url": hanging.url},
+            {"name": "refusing", "url": refusing.url},
         ).wait_ready()
-        yield World(broker.url, backend.url, wakes)
+        yield World(broker.url, backend.url, hanging.url, wakes)
 
 
 @contextmanager

@@ -22,8 +22,8 @@ from broker.store.link import ScriptMissing
 
 #: Families that may stay without a TTL while rows exist (broker/store/keys.py).
 _LASTING = re.compile(
-    rb"(llm|agent|session|session-rows|session-tasks|llm-agents|alias|load|expiring):|llms$|agents$|llm-ids$|agent-ids$|"
-    rb"heartbeats$|timers$|replicas$|pulse$|events$|arrivals$"
+    rb"(llm|agent|secret|secret-llms|session|session-rows|session-tasks|llm-agents|alias|load|expiring):|llms$|agents$|llm-ids$|agent-ids$|"
+    rb"heartbeats$|secrets$|timers$|replicas$|pulse$|events$|arrivals$"
 )
 
 

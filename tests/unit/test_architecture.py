@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,8 @@ def test_only_the_floor_knows_redis():
 @pytest.mark.parametrize(
     ("room", "closed"),
     [
-        ("broker/relay/", ("broker.http", "broker.app", "broker.settings", "broker.commands")),
+        ("broker/relay/", ("broker.http", "broker.upstream", "broker.app", "broker.settings", "broker.commands")),
+        ("broker/upstream/", ("broker.http", "broker.store", "broker.app", "broker.settings", "broker.commands")),
         ("broker/store/", ("broker.http", "broker.relay", "broker.app", "broker.settings", "broker.commands")),
         ("broker/embedded/", ("broker.http", "broker.relay", "broker.app", "broker.settings", "broker.commands")),
         ("broker/http/", ("broker.app", "broker.settings", "broker.commands", "broker.serve")),
@@ -72,11 +74,19 @@ def test_wire_is_a_leaf():
     assert imports(ROOT / "broker/wire.py") <= {"__future__", "__future__.annotations", "typing", "typing.Annotated", "typing.Any", "msgspec"}
 
 
-def test_the_publisher_knows_of_the_broker_only_its_wire_and_version():
-    allowed = {"broker", "broker.__version__", "broker.wire"}
+def test_dialects_are_a_leaf():
+    """Both sides translate with them: nothing of a connection, a server or the rest of the broker."""
+    for path in ROOT.glob("broker/dialects/*.py"):
+        found = {module.split(".")[0] for module in imports(path)} - set(sys.stdlib_module_names)
+        assert found <= {"msgspec", "broker"}, name(path)
+        assert all(module.startswith("broker.dialects") for module in imports(path) if module.startswith("broker")), name(path)
+
+
+def test_the_publisher_knows_of_the_broker_only_its_wire_dialects_and_version():
+    allowed = {"broker", "broker.__version__", "broker.wire", "broker.dialects"}
     for path in ROOT.glob("publisher/**/*.py"):
         found = {module for module in imports(path) if module.split(".")[0] == "broker"}
-        assert all(module in allowed or module.startswith("broker.wire.") for module in found), name(path)
+        assert all(module in allowed or module.startswith(("broker.wire.", "broker.dialects.")) for module in found), name(path)
 
 
 def test_the_broker_knows_nothing_of_the_publisher():

@@ -2,11 +2,13 @@
 -- Accepts one request: a lease and a place in the session's stream, or a place in the line,
 -- and the one wake when the LLM sleeps. The choice and its effect must be one step, or two
 -- replicas would take the same slot or wake twice.
--- ARGV: llm, tid, asker (replica), owner, frame (JSON up to `"deadlineMs":`), body ('' when in
+-- ARGV: llm, tid, asker (replica), owner, frame (JSON up to `"deadlineMs":`; '' when the
+--       LLM is held to be public), body ('' when in
 --       the frame), deadline_ms (relative), lease_grace_ms, line_count, line_bytes, wake_limit_ms,
 --       accept_ms, stale_ms, expire_ms
 -- Returns: {'sent'} · {'sent', channel} (the asker is to write it there) · {'waiting', position} · {'waking', position} · {'full', retry_seconds} ·
---          {'offline'} · {'unknown'} · {'public'}
+--          {'offline'} · {'unknown'} · {'public', type, model, url, secret, sealed, key} ·
+--          {'virtual'} (come again with the frame)
 local llm, tid, asker, owner, frame, body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local deadline_ms, grace_ms = tonumber(ARGV[7]), tonumber(ARGV[8])
 local line_count, line_bytes = tonumber(ARGV[9]), tonumber(ARGV[10])
@@ -14,10 +16,22 @@ local wake_limit_ms, accept_ms = tonumber(ARGV[11]), tonumber(ARGV[12])
 
 local row = call('HMGET', P .. 'llm:' .. llm, 'kind', 'status', 'session', 'slots', 'inactiveSince')
 if not row[1] then return { 'unknown' } end
-if row[1] == 'public' then return { 'public' } end
 local now = now_ms()
+local deadline = now + deadline_ms
+local ends = deadline + grace_ms
+if row[1] == 'public' then
+  -- The asker calls the upstream itself. The record is for those who cancel it, and of nothing that was asked.
+  call('HSET', P .. 'task:' .. tid, 'llm', llm, 'reply', asker, 'owner', owner, 'state', 'upstream', 'ends', int(ends))
+  call('SADD', P .. 'asked:' .. asker, tid)
+  call('ZADD', P .. 'timers', int(ends), 'task:' .. tid)
+  local u = call('HMGET', P .. 'llm:' .. llm, 'type', 'model', 'url', 'apiKeyRef')
+  local secret = u[4] or ''
+  local s = secret == '' and {} or call('HMGET', P .. 'secret:' .. secret, 'sealed', 'key')
+  return { 'public', u[1] or 'openai', u[2] or llm, u[3] or '', secret, s[1] or '', s[2] or '' }
+end
 local status, _, gone = seen('llm:' .. llm, row[2], row[5], row[3], now, tonumber(ARGV[13]), tonumber(ARGV[14]))
 if gone then return { 'unknown' } end
+if frame == '' then return { 'virtual' } end
 local sid = row[3]
 local session = session_of(sid)
 if status == 'inactive' or not session or not session.reachable or session.leaving then return { 'offline' } end
@@ -36,8 +50,6 @@ if not free then
   end
 end
 
-local deadline = now + deadline_ms
-local ends = deadline + grace_ms
 call('HSET', P .. 'task:' .. tid, 'llm', llm, 'reply', asker, 'owner', owner, 'frame', frame,
   'deadline', int(deadline), 'ends', int(ends), 'size', size, 'state', 'waiting')
 if #body > 0 then call('HSET', P .. 'task:' .. tid, 'body', body) end

@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from publisher.backends.anthropic import AnthropicBackend
-from publisher.backends.anthropic_request import Untranslatable, asked_of
-from publisher.backends.anthropic_stream import TranslatedStream
+from broker.dialects.anthropic_request import Untranslatable, asked_of
+from broker.dialects.anthropic_stream import TranslatedStream
 from tests.support.engines.anthropic import Anthropic, Script, stream
 
 HELLO = {"model": "claude-a", "messages": [{"role": "user", "content": "hi"}]}

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from broker.dialects.broken import BrokenAnswer
 from publisher.failures import BackendBroken, BackendUnreachable, TaskFailed
 from tests.publisher.backends.anthropic_asking import ask, backend_at, pair
 from tests.support.engines.anthropic import Script
@@ -68,13 +69,13 @@ async def test_a_wrong_key_is_the_servers_word():
 @pytest.mark.parametrize("raw", [b"", b"<h1>login</h1>", b"{}", b'{"type":"message"}', b'{"choices":[]}', b'{"x":' + b"[" * 9000])
 async def test_an_answer_that_is_no_message_is_a_broken_backend(raw):
     async with pair(Script(raw=raw, content_type="text/html")) as (_, backend):
-        with pytest.raises(BackendBroken, match="not a message"):
+        with pytest.raises(BrokenAnswer, match="not a message"):
             await ask(backend)
 
 
 async def test_an_answer_that_is_far_too_large_is_not_held():
     async with pair(Script(raw=b" " * (65 << 20), content_type="application/json")) as (_, backend):
-        with pytest.raises(BackendBroken, match="larger than 64 MiB"):
+        with pytest.raises(BrokenAnswer, match="larger than 64 MiB"):
             await ask(backend)
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from publisher.backends.anthropic_request import asked_of
+from broker.dialects.anthropic_request import asked_of
 from tests.publisher.backends.anthropic_asking import refused, request
 
 PNG = "data:image/png;base64,iVBORw0KGgo="

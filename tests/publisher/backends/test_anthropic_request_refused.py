@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from publisher.backends.anthropic_request import Untranslatable, asked_of
+from broker.dialects.anthropic_request import Untranslatable, asked_of
 from tests.publisher.backends.anthropic_asking import refused
 
 

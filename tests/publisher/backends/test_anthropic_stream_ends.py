@@ -8,9 +8,9 @@ import json
 import aiohttp
 import pytest
 
-from publisher.backends.anthropic_stream import TranslatedStream
-from publisher.failures import BackendBroken
-from publisher.sse import EventTooLarge
+from broker.dialects.anthropic_stream import TranslatedStream
+from broker.dialects.broken import BrokenAnswer, CutOff
+from broker.dialects.sse import EventTooLarge
 from tests.publisher.backends.anthropic_asking import Reads, ask, blocks_of, deltas, pair, said_of, timeless, translated
 from tests.support.engines.anthropic import Script, event
 
@@ -49,7 +49,7 @@ def test_after_the_end_nothing_is_said():
 
 @pytest.mark.parametrize("kept", [0, 1, 30, 200, 600])
 def test_a_stream_that_is_cut_is_never_made_whole(kept):
-    with pytest.raises(aiohttp.ClientPayloadError):
+    with pytest.raises(CutOff):
         translated(said_of(Script())[:kept])
 
 
@@ -75,7 +75,7 @@ def test_a_last_event_without_its_blank_line_is_heard():
 @pytest.mark.parametrize("payload", [b"nonsense", b"[]", b"{}", b'{"type":5}', b'{"type":"content_block_delta","index":"x"}',
                                      b'{"choices":[]}', b'{"x":' + b"[" * 9000])
 def test_a_stream_that_is_not_anthropics_is_a_broken_backend(payload):
-    with pytest.raises(BackendBroken, match="check the provider's type"):
+    with pytest.raises(BrokenAnswer, match="check the provider's type"):
         translated(b"data: " + payload + b"\n\n")
 
 

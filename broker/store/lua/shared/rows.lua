@@ -51,6 +51,25 @@ local function rename(llm, aliases)
   for _, alias in ipairs(cjson.decode(aliases)) do call('SADD', P .. 'alias:' .. alias, llm) end
 end
 
+-- Whether there is that secret; none is asked for by '' or nil.
+local function has_secret(name)
+  return not name or name == '' or call('EXISTS', P .. 'secret:' .. name) == 1
+end
+
+-- Lets an LLM's key be that secret ('' = none) in place of the one before.
+local function refer(llm, secret)
+  local old = call('HGET', P .. 'llm:' .. llm, 'apiKeyRef')
+  if old and old ~= '' then call('SREM', P .. 'secret-llms:' .. old, llm) end
+  if secret ~= '' then call('SADD', P .. 'secret-llms:' .. secret, llm) end
+end
+
+-- Writes an LLM's fields, with the indexes that hang on some of them.
+local function fill(llm, fields)
+  if fields.aliases then rename(llm, fields.aliases) end
+  if fields.apiKeyRef then refer(llm, fields.apiKeyRef) end
+  for field, value in pairs(fields) do call('HSET', P .. 'llm:' .. llm, field, value) end
+end
+
 -- Deletes an LLM row and, first, the virtual agents pinned to it; returns how many rows went.
 local function drop_llm(name)
   local row = call('HMGET', P .. 'llm:' .. name, 'id', 'session')
@@ -62,6 +81,7 @@ local function drop_llm(name)
   refuse_line(name, failure(503, 'publisher_offline', refusal))
   if row[2] then lose_tasks_of(name, row[2], refusal) end
   rename(name, '[]')
+  refer(name, '')
   call('DEL', P .. 'llm:' .. name, P .. 'leases:' .. name, P .. 'load:' .. name, P .. 'llm-agents:' .. name)
   call('SREM', P .. 'llms', name)
   call('HDEL', P .. 'llm-ids', row[1])

@@ -106,6 +106,11 @@ local function cancel(tid, reason, accept_ms, unwritten)
     forget(tid, nil, t[2], nil, t[4])
     return 'left'
   end
+  if t[1] == 'upstream' then
+    -- Its asker calls the upstream itself, and hears of this by the refusal that it is told.
+    forget(tid, nil, t[2], nil, t[4])
+    return 'left'
+  end
   if t[1] == 'sent' and (t[5] == '0' or (t[5] == 'here' and unwritten)) then
     -- Sent between two channels, or never written: no publisher has it, so none would ever say its last word.
     forget(tid, t[3], t[2], t[6], t[4])

@@ -1,4 +1,4 @@
-"""An Anthropic server's answer, as one of OpenAI's (``seam.Answer``): whole, stream or error.
+"""An Anthropic server's answer, as one of OpenAI's (``response.py``): whole, stream or error.
 
 Its head is read, its body is not yet; status and ``Retry-After`` stay. It keeps
 nothing of the connection: closing it closes the server's.
@@ -9,15 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import aiohttp
 import msgspec
 
-from publisher.backends.anthropic_message import (
+from broker.dialects.anthropic_message import (
     Counts, Message, encode, error_of, error_shape, finish_reason, read, tool_call,
 )
-from publisher.backends.anthropic_request import Untranslatable
-from publisher.backends.anthropic_stream import TranslatedStream
-from publisher.failures import BackendBroken
+from broker.dialects.anthropic_request import Untranslatable
+from broker.dialects.anthropic_stream import TranslatedStream
+from broker.dialects.broken import BrokenAnswer
+from broker.dialects.response import Response
 
 BODY_BYTES = 64 << 20
 JSON = "application/json"
@@ -27,7 +27,7 @@ _decode = msgspec.json.Decoder(Message).decode
 
 
 class TranslatedAnswer:
-    def __init__(self, response: aiohttp.ClientResponse, include_usage: bool) -> None:
+    def __init__(self, response: Response, include_usage: bool) -> None:
         self._response = response
         self.status = response.status
         if self.status < 300 and response.content_type == EVENTS:
@@ -61,7 +61,7 @@ class RefusedAnswer:
 class WholeBody:
     """A body that is read to its end and then said anew."""
 
-    def __init__(self, response: aiohttp.ClientResponse, translate: Callable[[bytes], bytes]) -> None:
+    def __init__(self, response: Response, translate: Callable[[bytes], bytes]) -> None:
         self._upstream = response.content
         self._translate = translate
         self._said = False
@@ -74,7 +74,7 @@ class WholeBody:
             parts.append(part)
             size += len(part)
             if size > BODY_BYTES:
-                raise BackendBroken(f"the backend's answer is larger than {BODY_BYTES >> 20} MiB")
+                raise BrokenAnswer(f"the backend's answer is larger than {BODY_BYTES >> 20} MiB")
         self._said = True
         return self._translate(b"".join(parts))
 
@@ -97,7 +97,7 @@ class Said:
 def completion_of(body: bytes) -> bytes:
     said = read(_decode, body)
     if said is None:
-        raise BackendBroken("the backend's answer is not a message of Anthropic's API: check the provider's type")
+        raise BrokenAnswer("the backend's answer is not a message of Anthropic's API: check the provider's type")
     text = "".join([block.text for block in said.content if block.type == "text" and block.text])
     thoughts = "".join([block.thinking for block in said.content if block.type == "thinking" and block.thinking])
     calls = [tool_call(block, bytes(block.input).decode()) for block in said.content if block.type == "tool_use"]
@@ -113,6 +113,6 @@ def completion_of(body: bytes) -> bytes:
     })
 
 
-def _error_for(response: aiohttp.ClientResponse) -> Callable[[bytes], bytes]:
+def _error_for(response: Response) -> Callable[[bytes], bytes]:
     otherwise = f"the backend answered {response.status} {response.reason or ''}".rstrip() + " without a reason"
     return lambda body: error_of(body, otherwise)

@@ -10,13 +10,13 @@ import time
 import uuid
 from typing import Any
 
-import aiohttp
 import msgspec
 from msgspec import Struct
 
-from publisher.backends.anthropic_message import Block, Counts, encode, error_of, finish_reason, read, tool_call
-from publisher.failures import BackendBroken
-from publisher.sse import DONE, EventReader, payloads
+from broker.dialects.anthropic_message import Block, Counts, encode, error_of, finish_reason, read, tool_call
+from broker.dialects.broken import BrokenAnswer, CutOff
+from broker.dialects.response import Bytes
+from broker.dialects.sse import DONE, EventReader, payloads
 
 EVENT_BYTES = 16 << 20
 
@@ -84,7 +84,7 @@ class ChunkWriter:
             return b""
         event = read(_decode, payload)
         if event is None:
-            raise BackendBroken("the backend's stream is not one of Anthropic's API: check the provider's type")
+            raise BrokenAnswer("the backend's stream is not one of Anthropic's API: check the provider's type")
         match event.type:
             case "content_block_delta" if event.delta:
                 return self._piece(event.index, event.delta)
@@ -156,9 +156,9 @@ class ChunkWriter:
 
 
 class TranslatedStream:
-    """The body of a stream (``seam.Bytes``)."""
+    """The body of a stream, itself one of ``Bytes``."""
 
-    def __init__(self, upstream: aiohttp.StreamReader, include_usage: bool) -> None:
+    def __init__(self, upstream: Bytes, include_usage: bool) -> None:
         self._upstream = upstream
         self._events = EventReader(EVENT_BYTES)
         self._writer = ChunkWriter(include_usage)
@@ -173,7 +173,7 @@ class TranslatedStream:
             return b""
         said = self._writer.say(self._events.rest()) + self._writer.close()
         if not self._writer.ended:
-            raise aiohttp.ClientPayloadError("the stream ended before its message did")
+            raise CutOff("the stream ended before its message did")
         return said
 
     def at_eof(self) -> bool:

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from publisher.backends import anthropic_chat as chat
-from publisher.failures import TOO_DEEP
-
+from broker.dialects import anthropic_chat as chat
 MAX_TOKENS = 4096  # the API demands a number; OpenAI's does not
 HOTTEST = 1.0  # OpenAI's scale ends at 2
 LEAST_EFFORT = "low"
+TOO_DEEP = "the request is nested too deeply"
 MOST_CHARACTERS = 300  # of a refusal, which may quote the request
 
 _decode = msgspec.json.Decoder(chat.Chat).decode

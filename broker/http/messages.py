@@ -1,0 +1,103 @@
+"""The Anthropic front: ``/v1/messages`` and its ``count_tokens``, before every LLM.
+
+The dialects translate; here are the calls and the voice of their replies. Nothing
+is passed through: also an LLM at Anthropic is reached in OpenAI's words.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from broker.dialects.messages_answer import error_shape, message_of
+from broker.dialects.messages_request import chat_of, estimated_tokens, read
+from broker.dialects.messages_shape import Asked
+from broker.dialects.messages_stream import PING, EventWriter
+from broker.dialects.openai_answer import error_in
+from broker.model import LLM
+from broker.relay.exchange import Exchange
+from broker.relay.parts import Head
+
+from .answers import answer_model
+from .bodies import JSON, reply
+from .calls import call_of, read_request, translated
+from .context import ID, STORE
+from .refusals import MESSAGES_ID
+from .voice import spoken
+
+EVENTS = "text/event-stream; charset=utf-8"
+
+
+async def messages(request: web.Request) -> web.StreamResponse:
+    asked = translated(read, await read_request(request))
+    call = call_of(request, "chat", asked.model, translated(chat_of, asked), streaming=bool(asked.stream))
+    return await answer_model(request, call, MessagesVoice(request[ID], asked))
+
+
+async def count_tokens(request: web.Request) -> web.Response:
+    """An estimate, and called one."""
+    asked = translated(read, await read_request(request))
+    count = translated(estimated_tokens, asked)
+    await request.app[STORE].rows.llm_asked_for(asked.model)
+    response = reply({"input_tokens": count, "estimate": True})
+    response.headers[MESSAGES_ID] = request[ID]
+    return response
+
+
+def asks(request: web.Request) -> bool:
+    """Whether a client of Anthropic's API asks where both APIs have the same path."""
+    return "anthropic-version" in request.headers
+
+
+def model(llm: LLM) -> dict:
+    """An LLM as Anthropic's model object."""
+    return {"type": "model", "id": llm.name, "display_name": llm.name, "created_at": llm.created_at, "lifecycle": "active"}
+
+
+def models(llms: list[LLM]) -> dict:
+    """All of them on one page."""
+    names = [llm.name for llm in llms] or [None]
+    return {"data": [model(llm) for llm in llms], "has_more": False, "first_id": names[0], "last_id": names[-1]}
+
+
+class MessagesVoice:
+    """Replies as Anthropic's API gives them (``voice.Voice``)."""
+
+    translates = True
+
+    def __init__(self, request_id: str, asked: Asked):
+        self._id = request_id
+        self._model = asked.model
+        self._stops = asked.stop_sequences or []
+        self._writer = EventWriter(request_id, asked.model, self._stops)
+
+    def begin(self, exchange: Exchange) -> None:
+        pass
+
+    def head(self, head: Head) -> Head:
+        return self._named(head, EVENTS)
+
+    def wait(self) -> bytes:
+        return PING
+
+    def say(self, data: bytes) -> bytes:
+        return spoken(self._writer.say, data)
+
+    def end(self) -> bytes:
+        return spoken(self._writer.close)
+
+    def fail(self, status: int, error: dict) -> bytes:
+        return self._writer.fail(status, error)
+
+    def whole(self, head: Head, body: bytes) -> tuple[Head, bytes]:
+        named = self._named(head, JSON)
+        if head.status >= 400:
+            return named, error_shape(head.status, error_in(body, head.status), self._id)
+        return named, spoken(lambda: message_of(body, self._id, self._model, self._stops))
+
+    def whole_in_stream(self, head: Head, body: bytes) -> bytes:
+        if head.status >= 400:
+            return self.fail(head.status, error_in(body, head.status))
+        return spoken(self._writer.say_whole, body)
+
+    def _named(self, head: Head, content_type: str) -> Head:
+        return Head(head.status, {**head.headers, "content-type": content_type, MESSAGES_ID: self._id})
