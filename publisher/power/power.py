@@ -87,7 +87,7 @@ class Power:
         if self._waking is None:
             self._waking = asyncio.create_task(self._wake(), name=f"wake {self.name}")
             self._waking.add_done_callback(self._woken)
-        return await asyncio.shield(self._waking)
+        return await self._end_of(self._waking, WakeFailed)
 
     async def ready(self) -> None:
         """For a request: returns when it may go to the backend, which may take a wake."""
@@ -106,10 +106,10 @@ class Power:
             if self.state is State.ASLEEP:
                 return
             if not self.idle:
-                raise TaskFailed(f'"{self.name}" is not idle', "busy")
+                raise TaskFailed(f'"{self.name}" is not idle: try again when its work is done', "busy")
             self._falling = asyncio.create_task(self._fall(), name=f"sleep {self.name}")
             self._falling.add_done_callback(self._fallen)
-        await asyncio.shield(self._falling)
+        await self._end_of(self._falling, SleepFailed)
 
     async def make_room(self) -> None:
         """Asleep, for another one of its group; waits as long as there is work."""
@@ -123,6 +123,12 @@ class Power:
                     raise WakeFailed(f"\"{self.name}\" did not make room: {err}") from None
             await asyncio.sleep(min(self._limits.poll_s, max(self.stays_awake_s, 0.05)))
 
+    def follow(self, before: asyncio.Task[None]) -> None:
+        """What it takes the place of is still being stopped: until that is over, this one falls asleep."""
+        self._falling = asyncio.create_task(_over(before), name=f"sleep {self.name}")
+        self._falling.add_done_callback(self._fallen)
+        self._enter(State.FALLING)
+
     async def stop(self) -> None:
         if self._group is not None:
             self._group.leave(self)
@@ -130,6 +136,15 @@ class Power:
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
+
+    async def _end_of(self, way: asyncio.Task, failed: type[TaskFailed]):
+        """Who stops waiting does not stop it; when it is stopped, that is a failure and nobody else's end."""
+        # Not awaited itself: one that is just done would let us go on before its end is noted, and ``ready``
+        # would turn in circles for ever.
+        await asyncio.wait([way])
+        if way.cancelled():
+            raise failed(f'"{self.name}" is stopped: the publisher ends, or its config is another one now')
+        return way.result()
 
     # ── waking ──────────────────────────────────────────────────────────────
 
@@ -186,7 +201,9 @@ class Power:
         self.used()
         if wake.cancelled() or wake.exception() is not None:
             self._enter(State.ASLEEP)
-            if not wake.cancelled():
+            if wake.cancelled():
+                self._activity.wake_stopped(self.name)
+            else:
                 log.error('"%s" did not wake: %s', self.name, wake.exception())
                 self._activity.wake_failed(self.name, str(wake.exception()))
             return
@@ -235,3 +252,7 @@ class Power:
             self.state = state
             self.since = self.clock()
             self._changed()
+
+
+async def _over(before: asyncio.Task[None]) -> None:
+    await asyncio.wait([before])

@@ -80,6 +80,8 @@ class Endpoint:
         """It woke, or fell asleep."""
         if self.power.state is State.AWAKE:
             self.up, self.misses = True, 0
+        elif self.power.state is State.ASLEEP:
+            self.up = False
 
     def missed(self) -> None:
         """It refused a connection and could not be woken: no second look is needed."""
