@@ -8,7 +8,9 @@ import json
 
 import aiohttp
 import pytest
+from aiohttp import web
 
+from publisher.backends.openai import OpenAIBackend
 from publisher.failures import BackendBroken, BackendUnreachable, RecipeFailed
 from tests.publisher.backends.calling import calling, chat
 from tests.support.backend import Backend, Script
@@ -147,6 +149,7 @@ async def test_a_key_that_cannot_be_sent_is_not_told():
 async def test_any_answer_below_500_is_a_server_that_is_up(status, up):
     async with VLLM() as server, calling("openai", f"{server.url}/v1") as backend:
         server.faults["/v1/models"] = status
+        server.faults["/health"] = 404
         assert await backend.available("m", False) is up
         assert await backend.available("m", True) is up
 
@@ -191,3 +194,28 @@ async def test_a_server_that_dies_in_the_middle_of_a_stream_is_noticed():
             await backend.infer("chat", BODY, False)
         await server.revive()
         assert await chat(backend) == 200
+
+
+async def test_a_server_whose_list_of_models_fails_is_available_when_it_says_that_it_is_well():
+    healths = iter([200, 503])
+
+    async def health(request: web.Request) -> web.Response:
+        return web.Response(status=next(healths))
+
+    async def models(request: web.Request) -> web.Response:
+        return web.Response(status=500)
+
+    app = web.Application()
+    app.router.add_get("/health", health)
+    app.router.add_get("/v1/models", models)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        async with aiohttp.ClientSession() as http:
+            backend = OpenAIBackend(http, f"http://127.0.0.1:{runner.addresses[0][1]}/v1", None, 2.0)
+            assert await backend.available("m", False) is True
+            assert await backend.available("m", False) is False
+    finally:
+        await runner.cleanup()
