@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from publisher.activity import Activity
 from publisher.failures import RecipeFailed, SleepFailed, TaskFailed, WakeFailed
 from publisher.power.group import Group
+from publisher.power.settled import until_down, until_up
 from publisher.power.ways import Limits, State, Ways
 
 log = logging.getLogger("publisher")
@@ -34,8 +35,10 @@ class Power:
         activity: Activity,
         group: Group | None = None,
         clock: Callable[[], float] = time.monotonic,
+        model: object = None,
     ) -> None:
         self.name = name
+        self.model = model or self  # the same for all that mean the same model of the same server
         self.state = State.AWAKE
         self.clock = clock
         self.since = self.last_used = clock()
@@ -123,9 +126,9 @@ class Power:
                     raise WakeFailed(f"\"{self.name}\" did not make room: {err}") from None
             await asyncio.sleep(min(self._limits.poll_s, max(self.stays_awake_s, 0.05)))
 
-    def follow(self, before: asyncio.Task[None]) -> None:
-        """What it takes the place of is still being stopped: until that is over, this one falls asleep."""
-        self._falling = asyncio.create_task(_over(before), name=f"sleep {self.name}")
+    def follow(self, before: Iterable[asyncio.Task[None]]) -> None:
+        """What it takes the place of is still being stopped: until that is over, nothing goes to the backend."""
+        self._falling = asyncio.create_task(self._after(before), name=f"sleep {self.name}")
         self._falling.add_done_callback(self._fallen)
         self._enter(State.FALLING)
 
@@ -176,25 +179,11 @@ class Power:
     async def _start(self) -> None:
         try:
             await self._ways.wake()
-        except RecipeFailed as err:
-            raise WakeFailed(f"the wake recipe failed: {err}") from None
-        await self._until_available()
+        except Exception as err:
+            raise WakeFailed(self._why("wake", err)) from None
+        await until_up(self._ways, self._limits, self.clock, self._beat)
         if self._ways.canary is not None:
             await self._ways.canary(self._limits.canary_s)
-
-    async def _until_available(self) -> None:
-        until = self.clock() + self._limits.max_wait_s
-        while True:
-            self._beat()
-            if await self._ways.available():
-                return
-            if died := self._ways.died():
-                raise WakeFailed(died)
-            left_s = until - self.clock()
-            if left_s <= 0:
-                waited = f"{self._limits.max_wait_s:g} s"
-                raise WakeFailed(f"the backend did not answer within {waited} after its wake recipe")
-            await asyncio.sleep(min(self._limits.poll_s, left_s))
 
     def _woken(self, wake: asyncio.Task[int]) -> None:
         self._waking = None
@@ -222,15 +211,14 @@ class Power:
         self._activity.falling_asleep(self.name)
         try:
             await self._ways.sleep()
-        except RecipeFailed as err:
-            raise SleepFailed(f"the sleep recipe failed: {err}") from None
-        # A server that takes its time to stop would look awake again, and then be gone.
-        until = self.clock() + self._limits.settle_s
-        while await self._ways.available():
-            if self.clock() >= until:
-                waited = f"{self._limits.settle_s:g} s"
-                raise SleepFailed(f"the backend still answers {waited} after its sleep recipe")
-            await asyncio.sleep(self._limits.poll_s)
+        except Exception as err:
+            raise SleepFailed(self._why("sleep", err)) from None
+        await until_down(self._ways, self._limits, self.clock)
+
+    async def _after(self, before: Iterable[asyncio.Task[None]]) -> None:
+        await asyncio.wait(before)
+        if await self._ways.available():
+            raise TaskFailed(f'"{self.name}" is up', "busy")
 
     def _fallen(self, fall: asyncio.Task[None]) -> None:
         self._falling = None
@@ -247,12 +235,14 @@ class Power:
                 self._activity.failed(self.name, str(failure))
             self._enter(State.AWAKE)  # if it is not, the next look finds out
 
+    def _why(self, recipe: str, err: Exception) -> str:
+        if isinstance(err, RecipeFailed | TaskFailed):
+            return f"the {recipe} recipe failed: {err}"
+        log.error('the %s recipe of "%s" broke: %r', recipe, self.name, err, exc_info=err)
+        return f"the {recipe} recipe broke ({type(err).__name__}): see the log"
+
     def _enter(self, state: State) -> None:
         if state is not self.state:
             self.state = state
             self.since = self.clock()
             self._changed()
-
-
-async def _over(before: asyncio.Task[None]) -> None:
-    await asyncio.wait([before])
