@@ -168,4 +168,5 @@ class Link:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._timers.drain_s):
                 await self._worker.finished()
-                await self._uploader.flushed()
+                if self._registrar.told:  # else nobody would take the results
+                    await self._uploader.flushed()

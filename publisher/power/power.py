@@ -38,7 +38,7 @@ class Power:
         model: object = None,
     ) -> None:
         self.name = name
-        self.model = model or self  # the same for all that mean the same model of the same server
+        self.model = self if model is None else model  # the same for all that mean the same model of the same server
         self.state = State.AWAKE
         self.clock = clock
         self.since = self.last_used = clock()

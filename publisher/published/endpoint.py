@@ -41,7 +41,7 @@ class Endpoint:
         self.held = held  # the process that its recipe runs
         self.gone = False  # published no more: what still runs on it may end
         self.model_json = msgspec.Raw(msgspec.json.encode(provider.model))
-        self.working = 0  # tasks that run or wait for a slot, of all brokers
+        self.working = 0  # tasks that run, or wait for a slot or a wake, of all brokers
         self.misses = 0  # looks in a row that found it down
         self.up = True  # what the last look found
         self.power = power(self)

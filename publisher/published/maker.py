@@ -37,6 +37,7 @@ class Maker:
         self._activity = activity
         self._links = links
         self._timers = timers
+        self._look_again = look_again
         self._processes = Processes(look_again)
         # Each lives as long as an endpoint has it: keys are changed, and models come and go.
         self._backends: WeakValueDictionary[tuple, Backend] = WeakValueDictionary()
@@ -89,6 +90,8 @@ class Maker:
         endpoint.moved()
         if not endpoint.gone:
             self._links.announce(endpoint)
+        if endpoint.power.state is State.AWAKE:
+            self._look_again()  # only now it may tell how many slots it has
 
     def _slots_of(self, provider: Provider) -> Slots:
         slots = self._slots.setdefault((provider.type, provider.url, provider.model), Slots())
@@ -104,7 +107,10 @@ class Maker:
 
     def _limits(self, provider: Provider) -> Limits:
         timers = self._timers
+        # A server of our own is looked at often: its start is under way, and nobody else said when it is over.
+        own = provider.wake is not None and provider.wake.process is not None
         return Limits(
-            max_wait_s=provider.max_wait_s, min_awake_s=provider.min_awake_s, poll_s=timers.wake_poll_s,
+            max_wait_s=provider.max_wait_s, min_awake_s=provider.min_awake_s,
+            poll_s=min(timers.wake_poll_s, timers.process_poll_s) if own else timers.wake_poll_s,
             settle_s=timers.settle_s, canary_s=timers.canary_s,
         )

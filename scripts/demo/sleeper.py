@@ -17,7 +17,7 @@ def config(broker: str, port: int, place: Place) -> dict:
     """The publisher's config file."""
     wake = {
         "type": "process", "command": sys.executable, "args": [str(BACKEND), "--port", str(port)],
-        "logFile": str(place.backend_log), "graceSeconds": 2,
+        "directory": str(place.folder), "logFile": str(place.backend_log), "graceSeconds": 2,
     }
     provider = {
         "name": NAME, "model": "demo-echo", "url": f"http://127.0.0.1:{port}/v1", "publish": True, "slots": 4,

@@ -79,6 +79,9 @@ async def test_a_killed_run_leaves_no_process_behind(tmp_path):
     with scripts(tmp_path) as stage:
         run = script(stage, "run")
         await run.said(STAYS, 50)
+        url = re.search(r"listens on (http://\S+),", run.log()).group(1)
+        async with client(url) as asks:
+            await asks.chat("demo", messages=[{"role": "user", "content": "be there"}])
         assert any("backend.py" in line for line in left_of(stage))
         run.kill()
         assert_nothing_left_of(stage, 15)

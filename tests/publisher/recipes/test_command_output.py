@@ -43,7 +43,7 @@ def test_a_flood_of_output_is_not_kept(play):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         flood = "import os; block = b'x' * 99 + b'\\n'\nfor _ in range(100): os.write(1, block * 10_000)\n"
         told = await failure_of(command(flood + "raise SystemExit(4)"))
-        assert len(told) < 10_000 and told.count(" / ") == 19
+        assert len(told) < 1200 and told.endswith("xx")
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # KiB
 
     play(test())
