@@ -32,6 +32,7 @@ from publisher.cli.main import publisher as publisher_command
 from publisher.config.file import read_config
 from publisher.config.recipe_schema import Sleep, Wake
 from publisher.config.schema import AgentEntry, BrokerEntry, ConfigFile, ModelEntry, ProviderEntry
+from scripts.racing.__main__ import main as sleep_race_command
 from tests.publisher.config.shown import secret_files, shown_configs, variables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,7 +111,11 @@ def options(command: click.Command, name: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(
     ("command", "name", "where"),
-    [(broker_command, "broker", "operations.md"), (publisher_command, "publisher", "publisher.md")],
+    [
+        (broker_command, "broker", "operations.md"),
+        (publisher_command, "publisher", "publisher.md"),
+        (sleep_race_command, "sleep-race", "architecture.md"),
+    ],
 )
 def test_every_command_and_option_is_told(command, name, where):
     text = page(where)
@@ -118,6 +123,14 @@ def test_every_command_and_option_is_told(command, name, where):
     for verb in {verb for verb, _ in found}:
         assert verb in text, f"docs/{where} does not tell of `{verb}`"
     told(text, sorted({flag for _, flag in found}))
+
+
+def test_every_program_in_scripts_is_told():
+    programs = [path.name for path in (ROOT / "scripts").iterdir() if path.is_file() and path.read_text().startswith("#!")]
+    assert {"run", "test", "bench"} <= set(programs)
+    text = "\n".join(path.read_text() for path in PAGES)
+    missing = [name for name in programs if not re.search(rf"scripts/{name}\b(?!-)", text)]
+    assert not missing, f"no document tells of scripts/{missing}"
 
 
 def test_every_metric_is_told():
