@@ -8,7 +8,7 @@ reads them. Nothing of an event is built unless somebody listens.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from publisher.request import FAILED, Request
@@ -120,6 +120,10 @@ class Activity:
         self.wakes.pop(name, None)
         self.failed(name, reason)
 
+    def wake_stopped(self, name: str) -> None:
+        """It is nobody's failure."""
+        self.wakes.pop(name, None)
+
     def falling_asleep(self, name: str) -> None:
         self._say(FallingAsleep(name))
 
@@ -135,6 +139,10 @@ class Activity:
         if known is None:
             known = self.tallies[name] = Tally()
         return known
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Forgets the tallies of all others: models come and go."""
+        self.tallies = {name: self.tally(name) for name in names}
 
     def tokens_per_s(self) -> dict[str, float]:
         """Of the streams that run now, by name; names without any are left out."""

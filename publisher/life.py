@@ -85,6 +85,8 @@ class Publisher:
     async def apply(self, config: Config) -> None:
         """Another config takes the place of the one before. What is in both goes on undisturbed."""
         async with self._applying:
+            if self._stop_asked.is_set():
+                return
             before, self._config = self._config, config
             await self._catalog.set(config.providers)
             await self._brokers.set(config.brokers)
@@ -119,6 +121,7 @@ class Publisher:
 
     async def _publish(self, providers) -> None:
         await self.roster.publish(providers, MOST - len(self._config.agents))
+        self.activity.keep(endpoint.name for endpoint in self.roster)
 
     async def _live(self) -> int:
         await self._unless_stopped(asyncio.create_task(self._catalog.set(self._config.providers)))
@@ -169,7 +172,7 @@ class Publisher:
         broker = Broker(http, address.url, address.token, secrets.token_hex(8), self._timers.call_timeout_s)
         return Link(
             broker, http, way, self.roster, self._config.agents, self._session_file(address), self.activity,
-            self._watch.hurry, self.links.announce, self._timers,
+            self._watch.hurry, self._timers,
         )
 
     # ── its end ─────────────────────────────────────────────────────────────

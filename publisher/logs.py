@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import sys
 import time
 import traceback
+from typing import TextIO
 
 from publisher.terminal.printable import printable
 
@@ -45,10 +47,44 @@ class Json(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class Unhurried(logging.StreamHandler):
+    """A line that nobody takes just now (a full pipe, a terminal that is held) is lost: the publisher never waits."""
+
+    AT_ONCE = 4096  # what a pipe with any room takes without waiting
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lost = 0
+        try:
+            self._file = stream.fileno()
+        except (OSError, ValueError, AttributeError):  # no file of the system's: it never makes us wait
+            self._file = -1
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._file < 0:
+            return super().emit(record)
+        data = (self.format(record) + "\n").encode(errors="replace")
+        if self._lost:
+            data = f"({self._lost} lines of this log are lost: nobody read them)\n".encode() + data
+        try:
+            while data and self._takes():
+                data = data[os.write(self._file, data[: self.AT_ONCE]) :]
+        except (OSError, ValueError):  # whoever read it is gone
+            pass
+        self._lost = self._lost + 1 if data else 0
+
+    def _takes(self) -> bool:
+        if sys.platform == "win32":  # its pipes cannot be asked
+            return True
+        poll = select.poll()
+        poll.register(self._file, select.POLLOUT)
+        return bool(poll.poll(0))
+
+
 def set_up_logging(as_json: bool, quiet: bool, handler: logging.Handler | None = None) -> None:
     """``handler``: in place of lines on stderr; it has a formatter of its own."""
     if handler is None:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = Unhurried(sys.stderr)
         colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
         handler.setFormatter(Json() if as_json else Human(colours))
     logger = logging.getLogger("publisher")

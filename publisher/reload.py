@@ -58,14 +58,22 @@ class Reload:
             config, files = self._read()
         except ConfigError as err:
             log.error("the edited config is not used, the one before stays in force: %s", err)
-            self._say_error(str(err))
-            return str(err)
-        self._files = files
-        self._seen = self._look()
-        await self._apply(config)
-        self._say_error("")
+            return self._said(str(err))
+        if files != self._files:  # else an edit of just now would not be seen
+            self._files = files
+            self._seen = self._look()
+        try:
+            await self._apply(config)
+        except Exception as err:
+            log.error("the edited config could not be put in force: %r", err, exc_info=err)
+            return self._said(f"it could not be put in force ({type(err).__name__}): see the log, then restart")
+        self._said("")
         log.info("config read again")
         return ""
+
+    def _said(self, wrong: str) -> str:
+        self._say_error(wrong)
+        return wrong
 
     async def _until_written(self) -> None:
         """Some editors write in steps: waits until it stays the same for one look."""

@@ -18,6 +18,7 @@ class Timers:
     models_s: float = 3.0
     check_timeout_s: float = 5.0
     wake_poll_s: float = 1.5
+    process_poll_s: float = 0.25
     settle_s: float = 30.0
     canary_s: float = 60.0
     retry_first_s: float = 1.0

@@ -25,9 +25,10 @@ class _Instance(msgspec.Struct):
 class _Model(msgspec.Struct):
     key: str
     loaded_instances: list[_Instance] = []
+    selected_variant: str | None = None  # of a model that is there in several quantizations
 
     def goes_by(self, name: str) -> bool:
-        return name == self.key or any(name == instance.id for instance in self.loaded_instances)
+        return name in (self.key, self.selected_variant, *(instance.id for instance in self.loaded_instances))
 
 
 class _Models(msgspec.Struct):
@@ -50,9 +51,9 @@ class LMStudioBackend(OpenAIBackend):
     async def available(self, model: str, resident: bool) -> bool:
         try:
             models = await self._listed()
+            return bool(_instances(models, model)) or not resident and await self._loads_by_itself(models)
         except TaskFailed:
             return False
-        return not resident or bool(_instances(models, model))
 
     async def models(self) -> list[str]:
         return [model.key for model in await self._listed()]
@@ -88,6 +89,11 @@ class LMStudioBackend(OpenAIBackend):
         return [
             _Model(model.id, [_Instance(model.id)] if model.state == "loaded" else []) for model in older
         ]
+
+    async def _loads_by_itself(self, models: list[_Model]) -> bool:
+        """Told not to (no JIT loading), it lists to OpenAI's clients only what is loaded, and refuses the rest."""
+        asleep = {model.key for model in models if not model.loaded_instances}
+        return not asleep or not asleep.isdisjoint(await super().models())
 
     async def _for_recipe(self, to: str) -> list[_Model]:
         try:

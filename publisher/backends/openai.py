@@ -41,9 +41,9 @@ class OpenAIBackend:
         self._paths = {operation: self._server.at(self._api + path) for operation, path in PATHS.items()}
 
     async def available(self, model: str, resident: bool) -> bool:
-        """401 or 404 is an answer too; 5xx is a server that still loads."""
+        """401 or 404 is an answer too; 5xx is a server that still loads, or whose list fails though it is well."""
         try:
-            return await self._server.status(self._api + "models") < 500
+            return await self._server.status(self._api + "models") < 500 or await self._server.healthy()
         except TaskFailed:
             return False
 

@@ -83,6 +83,15 @@ class Server:
         """Only whether and how it answers; the body is not read."""
         return (await self._call("GET", path, {}, None, self._question, body=False)).status
 
+    async def healthy(self) -> bool:
+        """What many servers answer beside their API, at ``/health`` of their address."""
+        url = self._root.with_path("/health").with_query(self._query)
+        try:
+            async with self._http.get(url, headers=self.headers, timeout=self._question, allow_redirects=False) as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError):
+            return False
+
     async def get(self, path: str, **query: str) -> Reply:
         return await self._call("GET", path, query, None, self._question)
 

@@ -16,6 +16,7 @@ import aiohttp
 from publisher.backends.seam import Backend
 from publisher.backends.types import backend_of
 from publisher.check.finding import About, Finding
+from publisher.check.misfit import what_native_needs, what_to_write_instead
 from publisher.config.values import ConfigError, Provider
 from publisher.failures import BackendBroken, BackendUnreachable
 from publisher.published.patterns import expand
@@ -36,6 +37,8 @@ class Sight:
     trouble: str = ""
     unreachable: bool = False
     slots: int | None = None
+    instead: str = ""  # what to write, when another server than was said is there
+    native_needs: str = ""  # when it could not follow its native recipe
 
 
 async def sights(providers: Iterable[Provider], limit_s: float = LIMIT_S) -> list[Sight]:
@@ -52,7 +55,7 @@ async def sights(providers: Iterable[Provider], limit_s: float = LIMIT_S) -> lis
             server = (provider.type, provider.url, provider.api_key)
             if server not in lists:
                 lists[server] = asyncio.create_task(backend.models())
-            return await _seen(provider, backend, lists[server])
+            return await _seen(provider, backend, lists[server], limit_s)
 
         try:
             return await asyncio.gather(*(look(provider) for provider in providers))
@@ -60,18 +63,23 @@ async def sights(providers: Iterable[Provider], limit_s: float = LIMIT_S) -> lis
             await asyncio.gather(*lists.values(), return_exceptions=True)
 
 
-async def _seen(provider: Provider, backend: Backend, models: asyncio.Task[list[str]]) -> Sight:
+async def _seen(provider: Provider, backend: Backend, models: asyncio.Task[list[str]], limit_s: float) -> Sight:
     try:
         found = await models
     except BackendUnreachable as err:
         return Sight(provider, trouble=str(err), unreachable=True)
     except BackendBroken as err:
-        return Sight(provider, trouble=str(err))
+        return Sight(provider, trouble=str(err), instead=await what_to_write_instead(provider, limit_s))
     if provider.patterns:
         return Sight(provider, True, found)
     resident = provider.wake is not None and provider.wake.native
     available, slots = await asyncio.gather(backend.available(provider.model, resident), backend.slots(provider.model))
-    return Sight(provider, available, found, slots=slots)
+    lost = not available and provider.wake is None
+    return Sight(
+        provider, available, found, slots=slots,
+        instead=await what_to_write_instead(provider, limit_s) if lost else "",
+        native_needs=await what_native_needs(provider, limit_s) if resident else "",
+    )
 
 
 def check_backend(sight: Sight) -> list[Finding]:
@@ -81,7 +89,7 @@ def check_backend(sight: Sight) -> list[Finding]:
         return [_away(provider, sight.trouble, about)]
     if sight.models is None:
         remedy = "look at the server's own log; its address, type and apiKey in the config must fit it"
-        return [about.warning(sight.trouble, remedy)]
+        return [about.warning(sight.trouble, sight.instead or remedy)]
     if provider.patterns:
         return [_matched(provider, sight.models, about)]
     return [_listed(provider, sight.models, about), *_awake(sight, about), *_slots(provider, sight.slots, about)]
@@ -120,11 +128,14 @@ def _listed(provider: Provider, models: list[str], about: About) -> Finding:
 
 
 def _awake(sight: Sight, about: About) -> list[Finding]:
+    if sight.native_needs:
+        return [about.error("the server cannot load and unload models by itself, as its native recipe wants", sight.native_needs)]
     if sight.available:
         return [about.ok("it answers")]
     if sight.provider.wake is not None:
         return [about.ok("asleep; a request will wake it")]
-    return [about.warning("the server is there, but would not answer now", "does it still load, or sleep? see its log")]
+    remedy = sight.instead or "does it still load, or sleep? see its log"
+    return [about.warning("the server is there, but would not answer now", remedy)]
 
 
 def _slots(provider: Provider, told: int | None, about: About) -> list[Finding]:

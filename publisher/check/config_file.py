@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from publisher.check.finding import About, Finding
 from publisher.config.values import Command, Config, Http, Process, Recipe
+from publisher.terminal.typed import typed
 
 SHORTEST_SECRET = 4
 
@@ -30,10 +31,10 @@ def check_config_file(path: Path, config: Config, files: Iterable[Path]) -> list
     secrets = set(_secrets(config))
     text = path.read_text("utf-8", errors="replace")
     if any(secret in text for secret in secrets) and _others_may_read(path):
-        found.append(about.warning("it holds secrets, and other users may read it", f"chmod 600 {path}"))
+        found.append(about.warning("it holds secrets, and other users may read it", f"chmod 600 {typed(path)}"))
     for file in files:
         if file != path and _others_may_read(file) and file.read_text("utf-8", errors="replace").strip() in secrets:
-            found.append(about.warning(f"other users may read the secret in {file}", f"chmod 600 {file}"))
+            found.append(about.warning(f"other users may read the secret in {file}", f"chmod 600 {typed(file)}"))
     return found
 
 

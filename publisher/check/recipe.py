@@ -17,6 +17,7 @@ from publisher.check.finding import About, Finding
 from publisher.check.writable import why_not_writable
 from publisher.config.values import Command, Http, Process, Provider, Recipe, Step, WaitFor, WakeOnLan
 from publisher.recipes.log_file import log_path
+from publisher.terminal.typed import typed
 
 RESOLVE_S = 5.0
 
@@ -49,17 +50,18 @@ def _program(step: Command | Process, about: About) -> list[Finding]:
         return [about.error(f"its directory {step.directory} does not exist", "create it, or correct the recipe")]
     path = {**os.environ, **step.env}.get("PATH")
     named = step.command
-    if step.directory and os.path.dirname(named) and not os.path.isabs(named):
-        named = os.path.join(step.directory, named)  # as the system finds it once it is there
     if shutil.which(named, path=path):
         return []
     if os.path.isdir(named):
-        return [about.error(f"{step.command} is a folder", "name the program in it")]
+        return [about.error(f"{named} is a folder", "name the program in it")]
     if os.path.isfile(named):
-        return [about.error(f"{step.command} is not executable", f"chmod +x {named}")]
+        return [about.error(f"{named} is not executable", f"chmod +x {typed(named)}")]
     where = "" if os.path.dirname(named) else " on the PATH"
+    first, space, _ = named.partition(" ")
+    if space and shutil.which(first, path=path):
+        return [about.error(f"there is no program {named}{where}", f"{first} is there: the rest belongs into args")]
     remedy = "a service may have another PATH than your shell: give the whole path" if where else "correct its path"
-    return [about.error(f"there is no program {step.command}{where}", remedy)]
+    return [about.error(f"there is no program {named}{where}", remedy)]
 
 
 def _log(step: Process, name: str, about: About) -> list[Finding]:

@@ -15,13 +15,13 @@ from pathlib import Path
 from publisher.activity import Activity
 from publisher.cli.told import Told
 from publisher.commands import Commands
-from publisher.config.values import Config, ConfigError
+from publisher.config.values import BrokerAddress, Config, ConfigError
 from publisher.control.log_ring import LogRing
 from publisher.control.place import Place
 from publisher.control.server import Control
 from publisher.life import Publisher
 from publisher.link.connector import Way
-from publisher.link.session import session_file_for
+from publisher.link.session import SessionFile, session_file_for
 from publisher.logs import set_up_logging
 from publisher.reload import Reload
 from publisher.terminal.request_lines import RequestLines
@@ -53,10 +53,9 @@ class Running:
 
     async def _run(self) -> int:
         source = self._told.source if self._told.backend.given or self._told.path else "found here"
-        count = len(self._config.brokers)
         publisher = Publisher(
             self._config,
-            lambda address: session_file_for(address.url, count, self._session_file, source),
+            lambda address: self._session_of(address, source),
             Timers(drain_s=self._drain_s),
             Activity(),
             config_path=str(self._told.path or ""),
@@ -88,16 +87,22 @@ class Running:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _session_of(self, address: BrokerAddress, source: str) -> SessionFile:
+        return session_file_for(address.url, len(self._config.brokers), self._session_file, source)
+
     def _place(self) -> Path | None:
         return None if self._told.backend.given else self._told.path
 
     def _read_again(self) -> tuple[Config, tuple[Path, ...]]:
+        if self._place() is None and not self._told.backend.given:
+            raise ConfigError("there is no config file: what is published was found at the start; publisher init writes one")
         config, files = self._told.read()
         if not config.brokers:
             raise ConfigError("it names no broker")
-        if not config.providers and self._told.path is not None:
+        if not config.providers:
             raise ConfigError('nothing in it has "publish": true')
         _check_ways(config)
+        self._config = config
         return config, files
 
 

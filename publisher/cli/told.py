@@ -6,11 +6,15 @@ It loads no HTTP client, and looks at no server.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from publisher.backends.types import DEFAULT_URLS
+from publisher.config.address import check_address, check_broker_address
+from publisher.config.mistake import Mistake, Place
 from publisher.config.values import BrokerAddress, Config, ConfigError, Pattern, Provider
+from publisher.find.addresses import bare
 
 TOKEN_FILE = "BROKER_TOKEN_FILE"
 
@@ -34,8 +38,8 @@ class Backend:
         url = self.url or DEFAULT_URLS.get(kind)
         if not url:
             raise ConfigError(f"--type {kind} needs --backend, the server's address")
-        if not url.startswith(("http://", "https://")):
-            raise ConfigError(f'--backend {url}: must be an address like "http://127.0.0.1:8000/v1"')
+        if _wrong(url, check_address):
+            raise ConfigError(f'--backend {bare(url)}: must be an address like "http://127.0.0.1:8000/v1"')
         if not self.model:
             raise ConfigError("--backend needs --model, the model's name at that server, or --model '*' for all")
         if any(character in self.model for character in "*?["):
@@ -74,8 +78,8 @@ class Told:
         # A file may hold a token and leave the address to the environment.
         config = replace(config, brokers=tuple(one for one in self._brokers(config.brokers) if one.url))
         for address in config.brokers:
-            if not address.url.startswith(("http://", "https://")):
-                raise ConfigError(f'broker {address.url}: must be an address like "https://broker.example"')
+            if wrong := _wrong(address.url, check_broker_address):
+                raise ConfigError(f"broker {bare(address.url)}: {wrong}")
         return config, files
 
     def _file(self) -> tuple[Config, tuple[Path, ...]]:
@@ -108,3 +112,14 @@ class Told:
         from publisher.config.secrets import secret_file
 
         return secret_file(file, TOKEN_FILE if self.token_file is None else "--token-file")
+
+
+def _wrong(url: str, check: Callable[[str, Place], None]) -> str:
+    """What is wrong with an address that no schema has seen, or nothing."""
+    if not url.startswith(("http://", "https://")):
+        return 'must be an address like "https://broker.example"'
+    try:
+        check(url, ())
+    except Mistake as mistake:
+        return mistake.text
+    return ""

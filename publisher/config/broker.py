@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from publisher.config.address import check_address
+from publisher.config.address import check_address, check_broker_address
 from publisher.config.mistake import Mistake, Place
 from publisher.config.schema import BrokerEntry, ConfigFile
-from publisher.config.secrets import Folder
+from publisher.config.secrets import Folder, check_written
 from publisher.config.twins import refuse_twins
 from publisher.config.values import BrokerAddress
 
@@ -26,11 +26,12 @@ def brokers_of(file: ConfigFile, folder: Folder) -> tuple[BrokerAddress, ...]:
 
 def _broker(entry: BrokerEntry, at: Place, folder: Folder) -> BrokerAddress:
     if entry.url:
-        check_address(entry.url, (*at, "url") if at else ("broker",))
+        check_broker_address(entry.url, (*at, "url") if at else ("broker",))
     if entry.proxy not in (None, "none"):
         check_address(entry.proxy, (*at, "proxy"))
     if entry.token and entry.tokenFile:
         raise Mistake((*at, "tokenFile"), "stands beside token: only one of them can count")
+    check_written(entry.token, (*at, "token"))
     try:
         token = folder.secret(entry.token, entry.tokenFile)
     except Mistake as mistake:

@@ -32,6 +32,8 @@ def mistake_of(err: msgspec.ValidationError, written: object) -> Mistake:
         return Mistake((*at, missing[1]), "is missing")
     if at and at[-1] == "type" and isinstance(kind, inspect.UnionType):
         return Mistake(at, f"must be {_kinds(kind)}" + _near(value, _tags(kind)))
+    if not at:
+        return Mistake((), 'must hold fields, such as "broker" and "providers"')
     return Mistake(at, _must(kind, value))
 
 

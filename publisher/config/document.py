@@ -65,12 +65,14 @@ def _text(path: Path) -> str:
     except OSError as err:
         raise ConfigError(f"{path}: cannot be read: {err.strerror or err}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path.name}: is not UTF-8 text") from None
+        raise ConfigError(f"{path.name}: is not UTF-8 text: save it as UTF-8") from None
 
 
 def _form(path: Path, text: str) -> ModuleType:
     """What has another name, as a pipe has, is told by how it begins."""
     kind = path.suffix.lower()
+    if kind == ".toml":
+        raise ConfigError(f"{path.name}: TOML is not read here: write it as YAML or JSON")
     if kind == ".json" or (kind not in (".yaml", ".yml") and text.lstrip().startswith("{")):
         from publisher.config import json_form as form
     else:

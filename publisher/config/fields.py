@@ -33,6 +33,9 @@ PathOfFolder = Annotated[str, must("be the path of a folder", min_length=1)]
 Address = Annotated[
     str, must('be an address like "http://127.0.0.1:8000/v1"', pattern=rf"^https?://[^/\s?#]+[^\s]*{END}")
 ]
+AddressOfBroker = Annotated[
+    str, must('be an address like "https://broker.example"', pattern=rf"^https?://[^/\s?#]+[^\s]*{END}")
+]
 Proxy = Annotated[
     str,
     must('be an address like "http://proxy.example:3128", or "none"', pattern=rf"^(none|https?://[^/\s?#]+[^\s]*){END}"),

@@ -23,13 +23,29 @@ def value(text: str) -> object:
     try:
         return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except json.JSONDecodeError as err:
-        comment = text[err.pos :].lstrip().startswith(("//", "/*", "#"))
-        hint = "; JSON has no comments, a file that ends in .yaml may have them" if comment else ""
+        hint = _hint(err.msg, text[: err.pos].rstrip(), text[err.pos :].lstrip())
         raise Mistake((), err.msg + hint, err.lineno, err.colno) from None
     except RecursionError:
         raise Mistake((), "is nested too deeply") from None
     except _Twice:
         raise _the_second(text) from None
+
+
+def _hint(said: str, before: str, rest: str) -> str:
+    """What people write that is JavaScript, Python or YAML, and no JSON."""
+    if rest.startswith(("//", "/*", "#")):
+        return "; JSON has no comments, a file that ends in .yaml may have them"
+    if not rest:
+        return "; the file ends too early" if before else "; the file is empty"
+    if before.endswith(",") and rest[0] in "}]":
+        return "; the comma before it is one too many"
+    if rest[0] == "'":
+        return "; JSON has its texts in double quotes"
+    if re.match(r"(True|False|None|yes|no|on|off)\b", rest):
+        return "; JSON writes true, false and null"
+    if "escape" in said:
+        return "; in a text of JSON each \\ is written twice"
+    return "; if this is YAML, let the file's name end in .yaml" if not before else ""
 
 
 def lines(text: str) -> dict[Place, int]:

@@ -11,7 +11,7 @@ from publisher.config.address import check_address
 from publisher.config.mistake import Mistake, Place
 from publisher.config.recipe import recipes_of
 from publisher.config.schema import ModelEntry, ProviderEntry
-from publisher.config.secrets import Folder
+from publisher.config.secrets import Folder, check_written
 from publisher.config.values import MAX_WAIT_S, Pattern, Provider, Recipe
 
 MODEL = "{model}"
@@ -26,6 +26,7 @@ def provider_of(entry: ProviderEntry, at: Place, folder: Folder) -> Provider:
     check_address(url, (*at, "url"))
     if entry.apiKey and entry.apiKeyFile:
         raise Mistake((*at, "apiKeyFile"), "stands beside apiKey: only one of them can count")
+    check_written(entry.apiKey, (*at, "apiKey"))
     wake, sleep = recipes_of(entry, at, bool(patterns), folder)
     _check_idling(entry, at, wake, sleep)
     return Provider(

@@ -7,6 +7,7 @@ and sleep belong together. What a single field may be is the schema's matter.
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from publisher.config import recipe_schema as written
@@ -63,6 +64,8 @@ def _check(step: written.Step, at: Place, waking: bool, type_: str) -> None:
         raise Mistake(at, f"native works with the types {able}; for {type_} use an http, command or process recipe")
     if step.keepAlive is not None and (type_ != "ollama" or not waking):
         raise Mistake((*at, "keepAlive"), "is for waking a model of an ollama server only")
+    if step.keepAlive is not None and not re.search("[1-9]", str(step.keepAlive)):
+        raise Mistake((*at, "keepAlive"), 'unloads the model at once: write a time like "30m", or -1 for ever')
     if step.level is not None and (type_ != "vllm" or waking):
         raise Mistake((*at, "level"), "is for putting a vllm server to sleep only")
 
@@ -72,10 +75,10 @@ def _step(step: written.Step, folder: Folder) -> Step:
         case written.HttpStep():
             return Http(step.url, step.method, step.headers, step.body)
         case written.CommandStep():
-            return Command(_program(step.command), tuple(step.args), step.timeoutSeconds, step.env,
+            return Command(_program(step, folder), tuple(step.args), step.timeoutSeconds, step.env,
                            folder.place(step.directory))
         case written.ProcessStep():
-            return Process(_program(step.command), tuple(step.args), step.env, folder.place(step.directory),
+            return Process(_program(step, folder), tuple(step.args), step.env, folder.place(step.directory),
                            folder.place(step.logFile), step.graceSeconds)
         case written.StopStep():
             return StopProcess()
@@ -88,6 +91,8 @@ def _step(step: written.Step, folder: Folder) -> Step:
     raise TypeError(step)
 
 
-def _program(command: str) -> str:
-    """No shell is there to expand ``~``."""
-    return os.path.expanduser(command) if command.startswith("~") else command
+def _program(step: written.CommandStep | written.ProcessStep, folder: Folder) -> str:
+    """No shell is there to expand ``~``, and a service starts in another folder than a shell. A bare name is for the PATH."""
+    if step.command.startswith("~"):
+        return os.path.expanduser(step.command)
+    return folder.place(os.path.join(step.directory or "", step.command)) if os.path.dirname(step.command) else step.command

@@ -11,7 +11,19 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from publisher.backends.types import TYPES
-from publisher.config.fields import Address, Line, Name, PathOfFile, Proxy, Seconds, SecondsOrZero, Slots, Text, must
+from publisher.config.fields import (
+    Address,
+    AddressOfBroker,
+    Line,
+    Name,
+    PathOfFile,
+    Proxy,
+    Seconds,
+    SecondsOrZero,
+    Slots,
+    Text,
+    must,
+)
 from publisher.config.recipe_schema import Sleep, Wake
 from publisher.config.values import MIN_AWAKE_S
 
@@ -36,7 +48,7 @@ class Entry(Struct, forbid_unknown_fields=True, kw_only=True):
 class BrokerEntry(Entry):
     """One of several brokers."""
 
-    url: Annotated[Address, Meta(description="The broker's address.")]
+    url: Annotated[AddressOfBroker, Meta(description="The broker's address.")]
     token: Token = None
     tokenFile: TokenFile = None
     caFile: CaFile = None
@@ -123,7 +135,7 @@ class ConfigFile(Entry):
     schema: Annotated[
         str | None, Meta(description="Where an editor finds this schema. The publisher ignores it.")
     ] = field(name="$schema", default=None)
-    broker: Annotated[Address | None, Meta(description="The broker's address.")] = None
+    broker: Annotated[AddressOfBroker | None, Meta(description="The broker's address.")] = None
     token: Token = None
     tokenFile: TokenFile = None
     caFile: CaFile = None

@@ -6,9 +6,10 @@ Complaints name the file, never what is in it. Who may read the file is not its 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
-from publisher.config.mistake import Mistake
+from publisher.config.mistake import Mistake, Place
 from publisher.config.values import ConfigError
 
 #: No token or key is that long: another file is meant.
@@ -43,6 +44,12 @@ def contents(path: Path) -> str:
     if not text.isprintable():
         raise Mistake((), f"{path} must hold one line without control characters")
     return text
+
+
+def check_written(secret: str | None, at: Place) -> None:
+    """Refuses what is no secret but a variable as a shell has it: it would be sent as it stands."""
+    if secret and re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", secret):
+        raise Mistake(at, "is taken as it stands: an environment variable is written ${NAME}, with braces")
 
 
 class Folder:

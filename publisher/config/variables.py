@@ -1,6 +1,6 @@
 """Fills environment variables into a config file's texts.
 
-``${NAME}`` becomes the variable's value, ``$${NAME}`` stays as ``${NAME}``. On the
+``${NAME}`` becomes the variable's value, ``$${`` stands for ``${`` itself. On the
 way it refuses what no request to a broker could carry. It knows no field.
 """
 
@@ -12,7 +12,7 @@ import re
 
 from publisher.config.mistake import Mistake, Place
 
-VARIABLE = re.compile(r"\$(\$\{[^}]*\}|\{([A-Za-z_][A-Za-z0-9_]*)\})")
+VARIABLE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
 #: Every reader on the way to the broker and back can take that much.
 DEEPEST = 100
 
@@ -36,9 +36,11 @@ def filled(value: object, at: Place = ()) -> object:
 
 
 def _variable(found: re.Match[str], at: Place) -> str:
-    name = found.group(2)
-    if name is None:
-        return found.group(1)
+    name = found.group(1)
+    if found.group() == "$${":
+        return "${"
+    if name is None:  # as of a shell, ${NAME:-default}
+        raise Mistake(at, 'holds a ${ without the name of a variable and a }; write $${ for the text "${" itself')
     if name not in os.environ:
         raise Mistake(at, f"the environment variable {name} is not set")
     return os.environ[name]

@@ -60,6 +60,8 @@ def _root(text: str) -> yaml.Node | None:
         return yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as err:
         mark = err.problem_mark or err.context_mark
+        if _is_open_quote(err):
+            mark = err.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
         raise Mistake((), _problem(err, text), line, column) from None
     except yaml.reader.ReaderError:
@@ -90,7 +92,19 @@ def _problem(err: yaml.MarkedYAMLError, text: str) -> str:
         mark = err.problem_mark
         tab = text.split("\n")[mark.line][mark.column : mark.column + 1] == "\t" if mark else False
         return "a tab stands where YAML wants spaces" if tab else f"no text can begin with this sign{IN_QUOTES}"
+    if _is_open_quote(err):
+        return "the quote that opens here is never closed"
+    if "mapping values" in problem:
+        return f'{problem}: a text that holds ": " belongs in quotes, unless the line above lacks its ":"'
+    if "expected" in problem and "flow" in context:
+        return f"{problem}: a bracket, a comma or a quote is missing, here or before"
+    if "expected" in problem and "block" in context:
+        return f"{problem}: fields of one object must begin in the same column"
     return problem
+
+
+def _is_open_quote(err: yaml.MarkedYAMLError) -> bool:
+    return "end of stream" in (err.problem or "") and "quoted" in (err.context or "")
 
 
 class _Values:

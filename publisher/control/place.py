@@ -7,6 +7,7 @@ into it could answer in the publisher's name.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -69,7 +70,9 @@ def folders() -> tuple[Path, ...]:
     user = os.geteuid()
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{user}"
     found = [Path(runtime) / "reveille"] if os.path.isabs(runtime) and os.path.isdir(runtime) else []
-    return (*found, state, Path(tempfile.gettempdir()) / f"reveille-{user}")
+    with contextlib.suppress(OSError):  # on a full disk there is no temporary folder
+        return (*found, state, Path(tempfile.gettempdir()) / f"reveille-{user}")
+    return (*found, state)
 
 
 def prepare(path: Path) -> None:

@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from publisher.config.address import check_broker_address
+from publisher.config.mistake import Mistake
 from publisher.config.values import ConfigError
 
 PORTS = (11434, 1234, 8080, 8000, 30000, 5000, 3000, 8081, 1337)
@@ -63,6 +65,16 @@ def checked(url: str) -> str:
     return url
 
 
+def checked_broker(url: str) -> str:
+    """The same, of a broker. Raises ``ConfigError``."""
+    url = checked(url)
+    try:
+        check_broker_address(url, ())
+    except Mistake as mistake:
+        raise ConfigError(f"{bare(url)}: {mistake.text}") from None
+    return url
+
+
 def root_of(url: str) -> str:
     """The server's root: without the ``/v1`` that people write, without a query."""
     parts = urlsplit(url)
@@ -81,7 +93,7 @@ def bare(url: str) -> str:
 def _target(host: str, port: int) -> Target:
     name = host.strip("[]").lower()
     if any(character in name for character in "/@?# ") or ":" in name and not _is_ip(name):
-        raise ConfigError(f"{host}: must be a host's name or address, such as 192.168.1.5; give its port with --port")
+        raise ConfigError(f"{bare(host)}: must be a host's name or address, such as 192.168.1.5; give its port with --port")
     if name in _EVERYWHERE or name == LOOPBACK:
         return (f"http://{LOOPBACK}:{port}", f"http://[::1]:{port}")
     return (f"http://{_bracketed(name)}:{port}",)

@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from publisher.config.mistake import Mistake
+from publisher.config.secrets import contents
 from publisher.config.values import ConfigError
 
 
@@ -21,13 +23,11 @@ def check_free(path: Path, force: bool) -> None:
 
 
 def secret_in(path: Path) -> str:
+    """As ``publisher run`` will read it."""
     try:
-        secret = path.read_text("utf-8").strip()
-    except (OSError, ValueError) as err:
-        raise ConfigError(f"{path}: cannot be read: {getattr(err, 'strerror', None) or 'not UTF-8'}") from None
-    if not secret:
-        raise ConfigError(f"{path}: is empty: put the secret into it")
-    return secret
+        return contents(path)
+    except Mistake as mistake:
+        raise ConfigError(mistake.text) from None
 
 
 def write_new(path: Path, text: str, secrets: Mapping[Path, str], force: bool) -> None:

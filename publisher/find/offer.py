@@ -7,15 +7,15 @@ nothing: that is ``publisher init``.
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import Sequence
 
 from publisher.config.values import BrokerAddress, Config, ConfigError, Provider
-from publisher.find.addresses import bare, checked
+from publisher.find.addresses import bare, checked_broker
 from publisher.find.asking import Ask, Terminal, on_terminal
 from publisher.find.choice import Row, numbers, providers, rows
 from publisher.find.found import Found, Sight, shown
 from publisher.find.listing import columns, nothing, table
+from publisher.terminal.typed import typed
 
 DEFAULT_BROKER = "http://127.0.0.1:8080"
 
@@ -79,7 +79,7 @@ def choose(there: Sequence[Row], ask: Ask) -> list[Row]:
 def ask_for_broker(ask: Ask, sight: Sight) -> BrokerAddress:
     while True:
         try:
-            return BrokerAddress(checked(ask.text("Broker address", default=(sight.brokers or [DEFAULT_BROKER])[0])))
+            return BrokerAddress(checked_broker(ask.text("Broker address", default=(sight.brokers or [DEFAULT_BROKER])[0])))
         except ConfigError as err:
             ask.tell(str(err))
 
@@ -87,10 +87,10 @@ def ask_for_broker(ask: Ask, sight: Sight) -> BrokerAddress:
 def commands(sight: Sight, broker: BrokerAddress | None) -> list[str]:
     """The two ways to publish it without a terminal."""
     one, model = rows(sight.found)[0]
-    at = f" --broker {bare(broker.url) if broker else (sight.brokers or [DEFAULT_BROKER])[0]}"
-    typed = "" if one.type == "openai" else f" --type {one.type}"
+    at = f" --broker {typed(bare(broker.url) if broker else (sight.brokers or [DEFAULT_BROKER])[0])}"
+    kind = "" if one.type == "openai" else f" --type {one.type}"
     return [
         "publisher: nothing is configured, so nothing is published. Either of these does it:",
         f"  publisher init --yes{at} && publisher run",
-        f"  publisher run{at}{typed} --backend {one.url} --model {shlex.quote(shown(model))}",
+        f"  publisher run{at}{kind} --backend {typed(one.url)} --model {typed(shown(model))}",
     ]

@@ -6,15 +6,17 @@ import os
 import sys
 from pathlib import Path
 
+from publisher.link.session import user_home
+
 #: In the order in which they are looked for.
 NAMES = ("publisher.json", "publisher.yaml", "publisher.yml")
 
 
 def config_home() -> Path:
     if sys.platform == "win32":
-        home = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+        home = Path(os.environ.get("APPDATA") or user_home() / "AppData" / "Roaming")
     else:
-        home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        home = Path(os.environ.get("XDG_CONFIG_HOME") or user_home() / ".config")
     return home / "reveille"
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from publisher.config.values import BrokerAddress, ConfigError, Provider
-from publisher.find.addresses import bare, checked, root_of
+from publisher.find.addresses import bare, checked, checked_broker, root_of
 from publisher.find.asking import Ask, Terminal
 from publisher.find.at_broker import Reception, ask_broker
 from publisher.find.choice import Row, providers, rows, sleeping
@@ -25,6 +25,7 @@ from publisher.find.offer import DEFAULT_BROKER, choose
 from publisher.find.place import default_config
 from publisher.find.wishes import Wishes, named_rows
 from publisher.find.yaml_text import yaml_text
+from publisher.terminal.typed import typed
 
 IDLE_MINUTES = 15
 #: Types of which some servers can unload a model by themselves.
@@ -74,7 +75,7 @@ class Setup:
             if url is None:
                 url = self._asked_for_broker(sight)
             try:
-                address = BrokerAddress(checked(url), token)
+                address = BrokerAddress(checked_broker(url), token)
             except ConfigError as err:
                 if self.ask is None or self.wishes.broker:
                     raise
@@ -205,7 +206,7 @@ class Setup:
     def _farewell(self, published: Sequence[Provider], broker: str) -> None:
         names = ", ".join(shown(one.name, 40) for one in published[:8]) + (" …" if len(published) > 8 else "")
         self.say(f"\nWrote {self.path}: {names} at {bare(broker)}.")
-        more = "" if default_config() == self.path else f" --config {self.path}"
+        more = "" if default_config() == self.path else f" --config {typed(self.path)}"
         self.say("Next:")
         self.say(f"  publisher check{more}            looks it over")
         self.say(f"  publisher run{more}              publishes")

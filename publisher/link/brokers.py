@@ -37,14 +37,18 @@ class Brokers:
         self._registered = registered
         self._failed = failed
         self._at_once = at_once
+        self._began = False
         self._joined: dict[BrokerAddress, tuple[Link, asyncio.Task[None]]] = {}
 
     async def set(self, addresses: Iterable[BrokerAddress]) -> None:
         """From now on these. One that refused us is asked again: this config may be better."""
         wanted = list(addresses)
-        for address, (_, run) in list(self._joined.items()):
-            if address not in wanted or run.done():
-                await self._leave(address)
+        left = [address for address, (_, run) in self._joined.items() if address not in wanted or run.done()]
+        # With another token it is the same session: that one joins when this one has left.
+        for address in wanted:
+            if address not in self._joined and address.url not in [gone.url for gone in left]:
+                self._join(address)
+        await asyncio.gather(*(self._leave(address) for address in left))
         for address in wanted:
             if address not in self._joined:
                 self._join(address)
@@ -64,23 +68,26 @@ class Brokers:
         self._joined[address] = link, asyncio.create_task(self._keep(address, link), name=f"broker {link.url}")
 
     async def _leave(self, address: BrokerAddress) -> None:
-        link, run = self._joined.pop(address)
+        link, run = self._joined[address]
         log.info("leaving %s", link.url)
         await link.drain(self._at_once)
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)
         self._links.remove(link)
         await link.close()
+        del self._joined[address]  # not earlier: a stop that comes meanwhile finds it
 
     async def _keep(self, address: BrokerAddress, link: Link) -> None:
         roaming = asyncio.create_task(Roaming(link.way.host, link.way.port).run(lambda why: _moved(link, why)))
         try:
             await link.begin()
+            self._began = True  # from now on a refusal is for a person to mend, by another edit
             self._registered()
             await link.run()
         except Refused as err:
             log.error("the broker %s refused the registration: %s", link.url, err)
-            if all(run.done() for other, (_, run) in self._joined.items() if other is not address):
+            others = [run for other, (_, run) in self._joined.items() if other is not address]
+            if not self._began and all(run.done() for run in others):
                 self._failed(FAILED)
         except Superseded:
             log.error(

@@ -62,6 +62,7 @@ class Channel:
         self._hurry = asyncio.Event()  # ends a wait before the next try
         self._answer: aiohttp.ClientResponse | None = None
         self._at_once = True  # the next try needs no delay
+        self._unknown = False  # the last try ended with that
         self._closing = False
 
     @property
@@ -98,6 +99,11 @@ class Channel:
         try:
             self._answer = await self._broker.channel(self._silence_s)
             opened = self.since = time.monotonic()
+            self._unknown = False
+            if self._closing:  # goodbye is said: an open channel would bring the rows back
+                self.close()
+                self._answer = None
+                return 0.0
             log.info("channel open")
             try:
                 retry_s = await self._read(self._answer)
@@ -109,7 +115,7 @@ class Channel:
                 self._at_once = True
                 self._backoff.reset()
             if retry_s is not None:
-                return random.uniform(0, retry_s)
+                return random.uniform(0, min(retry_s, self._slow_retry_s))
             if not self._closing:
                 self.trouble = Trouble.now("the channel was lost")
                 log.warning("channel lost, reconnecting; running tasks go on")
@@ -128,8 +134,10 @@ class Channel:
 
     async def _refused(self, refusal: Refused) -> float:
         if refusal.status == 404:
+            again, self._unknown = self._unknown, True
             await self._session_unknown()
-            return self._delay_s()
+            # A broker that registers us and then knows nothing of it is not to be asked in a hurry.
+            return self._backoff.next_s() if again else self._delay_s()
         self.trouble = Trouble.now(refusal)
         log.error("channel refused: %s; trying again every %g s", refusal, self._slow_retry_s)
         return self._slow_retry_s
@@ -138,7 +146,7 @@ class Channel:
         """Hands over frames until the end. Seconds when the broker itself asked to reconnect."""
         events = EventReader(FRAME_BYTES)
         try:
-            while data := await answer.content.readany():
+            while data := await self._more(answer):
                 for payload in payloads(events.feed(data)):
                     frame = self._frame(payload)
                     if frame is None:
@@ -157,10 +165,15 @@ class Channel:
             pass  # lost: said by the caller
         return None
 
+    async def _more(self, answer: aiohttp.ClientResponse) -> bytes:
+        # A limit of our own: the HTTP client's does not run any more once it has met a byte that is not HTTP.
+        async with asyncio.timeout(self._silence_s):
+            return await answer.content.readany()
+
     def _frame(self, payload: bytes) -> Frame | None:
         try:
             return _decode(payload)
-        except msgspec.MsgspecError as err:
+        except ValueError as err:
             log.error("an unreadable frame from the broker is skipped: %s", err)
         except RecursionError:
             named = TASK_ID.match(payload)

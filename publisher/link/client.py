@@ -16,10 +16,15 @@ from yarl import URL
 
 from broker.wire import INSTANCE_HEADER, SESSION_HEADER, Registered, Registration, ResultsAnswer
 from publisher.body import sendable
+from publisher.link.session import SESSION
 from publisher.reason import reason
 
 ROOT = "/api/v1/llms/"
 CONNECT_S = 10.0
+ANSWER_BYTES = 16 << 20
+REQUEST_BYTES = 256 << 20  # more than any broker takes from a client
+EVENTS = "text/event-stream"
+UNREADABLE = (ValueError, RecursionError)  # what msgspec raises for bytes that are no such JSON, or no text
 
 
 class Refused(Exception):
@@ -62,8 +67,11 @@ class Broker:
         body = await self._post("_provider-register", registration)
         try:
             registered = msgspec.json.decode(body, type=Registered)
-        except msgspec.MsgspecError:
-            raise Refused(200, f"{self.url} does not answer like a Reveille broker: check the address") from None
+            usable = SESSION.fullmatch(registered.provider_session_id)
+        except UNREADABLE:
+            usable = None
+        if not usable:
+            raise Refused(200, f"{self.url} does not answer like a Reveille broker: check the address")
         self.session = registered.provider_session_id
         self._headers[SESSION_HEADER] = self.session
         return registered
@@ -96,8 +104,8 @@ class Broker:
             raise
         try:
             return self._results.decode(body)
-        except msgspec.MsgspecError as err:
-            raise Unavailable(f"an unreadable answer to results: {err}") from None
+        except UNREADABLE:
+            raise Unavailable("an unreadable answer to results") from None
 
     async def request_body(self, path: str) -> bytes:
         """A request that was too large for its frame; ``path`` is below the broker's address."""
@@ -105,7 +113,7 @@ class Broker:
             raise Refused(400, "the broker named an address that is not its own")
         # No limit to the whole, which may be large: its bytes must keep coming.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=self._timeout_s)
-        return await self._call("GET", URL(self.url + path, encoded=True), timeout=timeout)
+        return await self._call("GET", URL(self.url + path, encoded=True), timeout=timeout, most_bytes=REQUEST_BYTES)
 
     async def channel(self, silence_s: float) -> aiohttp.ClientResponse:
         """The open channel; the caller closes it. Silence longer than this breaks it."""
@@ -118,10 +126,13 @@ class Broker:
             )
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as err:
             raise Unavailable(reason(err)) from None
-        if answer.status == 200:
+        if answer.status == 200 and answer.content_type == EVENTS:
             return answer
         try:
-            raise _refusal(answer, await answer.read())
+            if answer.status == 200:  # perhaps a page of something on the way, and gone soon
+                raise Unavailable("the broker's address does not answer like a Reveille broker")
+            async with asyncio.timeout(self._timeout_s):
+                raise _refusal(answer, await _whole(answer, ANSWER_BYTES))
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as err:
             raise Unavailable(reason(err)) from None
         finally:
@@ -140,7 +151,7 @@ class Broker:
 
     async def _call(
         self, method: str, url: URL, data: bytes | None = None, content_type: str | None = None,
-        timeout: aiohttp.ClientTimeout | None = None,
+        timeout: aiohttp.ClientTimeout | None = None, most_bytes: int = ANSWER_BYTES,
     ) -> bytes:
         headers = {**self._headers, "Content-Type": content_type} if content_type else self._headers
         try:
@@ -148,14 +159,26 @@ class Broker:
                 method, url, data=sendable(data), headers=headers, timeout=timeout or self._timeout,
                 allow_redirects=False,
             ) as answer:
-                body = await answer.read()
-                if answer.status < 300:
+                body = await _whole(answer, most_bytes)
+                if 200 <= answer.status < 300:
                     return body
                 raise _refusal(answer, body)
         except aiohttp.ServerDisconnectedError as err:
             raise Dropped(reason(err)) from None
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as err:
             raise Unavailable(reason(err)) from None
+        except ValueError:  # its text may quote a header, and so the token
+            raise Refused(0, "the broker cannot be called: check its address and the token") from None
+
+
+async def _whole(answer: aiohttp.ClientResponse, most_bytes: int) -> bytes:
+    parts, size = [], 0
+    while part := await answer.content.readany():
+        parts.append(part)
+        size += len(part)
+        if size > most_bytes:
+            raise aiohttp.ClientPayloadError(f"its answer is larger than {most_bytes >> 20} MiB")
+    return b"".join(parts)
 
 
 def _refusal(answer: aiohttp.ClientResponse, body: bytes) -> Exception:
@@ -163,14 +186,22 @@ def _refusal(answer: aiohttp.ClientResponse, body: bytes) -> Exception:
     if status == 407:
         return Refused(status, "the proxy wants a name and a password: write them into its address")
     if 300 <= status < 400:
-        return Refused(status, f"the broker's address redirects to {answer.headers.get('Location')}: use that one")
+        return Refused(status, f"the broker's address redirects to {_shown(answer.headers.get('Location', ''))}: use that one")
     try:
         error = msgspec.json.decode(body)["error"]
         message, code = str(error["message"]), str(error.get("code") or "")
-    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
+    except (*UNREADABLE, KeyError, TypeError, AttributeError):
         message, code = f"HTTP {status} without a reason", ""
     if status == 408:
         return TooSlow(f"{message} (HTTP {status})")
     if status >= 500 or status in (425, 429):
         return Unavailable(f"{message} (HTTP {status})")
     return Refused(status, message, code)
+
+
+def _shown(location: str) -> str:
+    """Where a redirect leads, without what may be secret in it."""
+    try:
+        return str(URL(location).with_user(None).with_query(None).with_fragment(None)) or "nowhere"
+    except ValueError:
+        return "an address that is none"

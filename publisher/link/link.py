@@ -45,7 +45,6 @@ class Link:
         session_file: SessionFile,
         activity: Activity,
         idle_again: Callable[[], None],
-        announce: Callable[[Endpoint], None],
         timers: Timers,
     ) -> None:
         self.url = broker.url
@@ -54,12 +53,11 @@ class Link:
         self._broker = broker
         self._http = http
         self._timers = timers
-        self._announce = announce
         retry = functools.partial(Backoff, timers.retry_first_s, timers.retry_most_s)
         results_retry = functools.partial(Backoff, timers.results_retry_first_s, timers.results_retry_most_s)
         self._registrar = Registrar(broker, roster, agents, session_file, retry(), timers.slow_retry_s)
         self._worker = Worker(
-            roster, broker, activity, lambda _: idle_again(), self._registrar.woken, timers.accept_after_s, results_retry
+            roster, broker, activity, idle_again, self._registrar.woken, timers.accept_after_s, results_retry
         )
         self._uploader = Uploader(broker.results, self._registrar.again, self._worker.settled, results_retry())
         self._worker.upload_through(self._uploader)
@@ -68,6 +66,7 @@ class Link:
             timers.slow_retry_s,
         )
         self._registrar.registered_again = self._channel.reopen
+        self._registrar.session_lost = self._worker.waking.clear
         self._loops: list[asyncio.Task[None]] = []
         self._refused = False
 
@@ -162,12 +161,12 @@ class Link:
         await self._http.close()
 
     async def _finish_work(self) -> None:
-        if self._registrar.told:
-            try:
-                await self._broker.goodbye()
-            except (Refused, Unavailable) as err:
-                log.warning("goodbye: %s", err)
+        try:
+            await self._registrar.goodbye(self._timers.last_words_s)
+        except (Refused, Unavailable) as err:
+            log.warning("goodbye: %s", err)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._timers.drain_s):
                 await self._worker.finished()
-                await self._uploader.flushed()
+                if self._registrar.told:  # else nobody would take the results
+                    await self._uploader.flushed()

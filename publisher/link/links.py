@@ -46,7 +46,9 @@ class Links:
 
     def announce(self, endpoint: Endpoint) -> None:
         """Sees to it that every broker has the endpoint's own word, unless it is just changing."""
-        if self._stopped or endpoint.power.moving or endpoint.name in self._told_now or all(link.knows(endpoint) for link in self):
+        if self._stopped or endpoint.power.moving or endpoint.name in self._told_now:
+            return
+        if all(link.knows(endpoint) for link in self):
             return
         self._told_now.add(endpoint.name)
         task = asyncio.create_task(self._tell(endpoint), name=f"tell of {endpoint.name}")

@@ -75,7 +75,8 @@ class Outgoing:
         self._add(Result(self.task_id, status=200, body=msgspec.Raw(msgspec.json.encode(body))), 0, last=True)
 
     def error(self, message: str, code: str) -> None:
-        self._add(Result(self.task_id, error=message, code=code), len(message), last=True)
+        fit = message.encode(errors="replace").decode()  # half a surrogate pair cannot be sent
+        self._add(Result(self.task_id, error=fit, code=code), len(fit), last=True)
 
     def accept(self) -> None:
         if not self.begun:

@@ -23,6 +23,7 @@ from publisher.published.endpoint import ACTIVE
 from publisher.published.roster import Roster
 
 SHORTEST_HEARTBEAT_S = 0.01
+UNSURE = ""  # the broker may have heard a row's status, or not
 
 log = logging.getLogger("publisher")
 
@@ -40,6 +41,7 @@ class Registrar:
         self.agents = agents
         self.told: dict[str, str] = {}  # the status of each row, as the broker heard it last
         self.registered_again: Callable[[], None] = lambda: None
+        self.session_lost: Callable[[], None] = lambda: None
         self.silent = False  # after goodbye a heartbeat would bring the rows back
         self.state = "connecting"
         self.since = time.monotonic()
@@ -62,8 +64,11 @@ class Registrar:
         await self._roster.filled()
         self._enter("registering")
         while True:
+            if self.silent:  # the end came first: there is nothing more to do than to wait for it
+                await asyncio.get_running_loop().create_future()
             try:
-                return self._noted(await self._register())
+                self._noted(await self._register())
+                return self.changed() if self._stale else None
             except Unavailable as err:
                 wait_s = self._backoff.next_s()
                 self.trouble = Trouble.now(err)
@@ -78,6 +83,7 @@ class Registrar:
         if self._again is None:
             self._enter("registering")
             self.told = {}
+            self.session_lost()
             log.warning("the broker no longer knows this session, registering again")
             self._begin(self._until_registered(self.registered_again))
         await asyncio.shield(self._again)
@@ -98,9 +104,9 @@ class Registrar:
 
     async def tell(self, name: str, status: str) -> bool:
         """False when the broker has work for it, and so does not agree. One that is away hears it later."""
-        if self.silent:
-            return True
         async with self._turn:
+            if self.silent:
+                return True
             try:
                 await self._broker.status(name, status)
             except Refused as err:
@@ -108,6 +114,7 @@ class Registrar:
                     return False
                 log.warning('"%s" could not be reported %s: %s', name, status, err)
             except Unavailable as err:
+                self.told[name] = UNSURE
                 log.warning('"%s" could not be reported %s: %s', name, status, err)
             else:
                 self.told[name] = status
@@ -128,9 +135,20 @@ class Registrar:
             self._again.cancel()
             await asyncio.wait([self._again])
 
+    async def goodbye(self, patience_s: float) -> None:
+        """The last word: nothing of ours may bring the rows back. Raises ``Refused`` or ``Unavailable``."""
+        self.silent = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s), self._turn:
+                pass  # what is under way would arrive after it
+        if self.told:
+            await self._broker.goodbye()
+
     async def _heartbeat(self) -> None:
         try:
-            await self._broker.heartbeat()
+            async with self._turn:
+                if not self.silent:
+                    await self._broker.heartbeat()
         except Refused as err:
             if err.status == 404:
                 return await self.again()
@@ -186,7 +204,7 @@ class Registrar:
     async def _said(self) -> Registered:
         self._stale = False
         # A row that the broker knows keeps the status that was agreed on: what changed since is told as such.
-        rows = {endpoint.name: self.told.get(endpoint.name, endpoint.status) for endpoint in self._roster}
+        rows = {endpoint.name: self.told.get(endpoint.name) or endpoint.status for endpoint in self._roster}
         registration = Registration(
             provider_session_id=self._broker.session,
             replace=True,

@@ -22,10 +22,18 @@ SESSION = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 log = logging.getLogger("publisher")
 
 
+def user_home() -> Path:
+    """A user whom the system does not know has none, as in some containers: nothing is kept then, and so it is said."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
+
+
 def state_home() -> Path:
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        return Path(os.environ.get("LOCALAPPDATA") or user_home() / "AppData" / "Local")
+    return Path(os.environ.get("XDG_STATE_HOME") or user_home() / ".local" / "state")
 
 
 def default_session_file(broker_url: str, published_from: str) -> Path:
@@ -56,7 +64,7 @@ class SessionFile:
             return session
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as err:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as err:
             log.warning("session file %s is unusable (%s): starting a new session", self.path, err)
             return None
 

@@ -25,6 +25,7 @@ from publisher.link.outgoing import Outgoing, is_last
 
 log = logging.getLogger("publisher")
 
+OF_THE_FRAMES = (400, 413, 422)  # any other refusal says nothing about what was sent
 BATCH_FRAMES = 1000  # half of what a broker takes in one call
 
 # With many streams under way at a slow pace, a wait of two milliseconds halves what each token
@@ -165,7 +166,7 @@ class Uploader:
                     self._stop(line.out, "cancelled")
                 if is_last(line.frame):
                     self._settled(line.out.task_id)
-            elif answer.status == 409 and answer.expected is not None:
+            elif answer.status == 409 and answer.expected is not None and line.frame.error is None:
                 if not any(kept.out is line.out for kept in again):
                     again += self._from_expected(line.out, answer.expected, batch)
             elif answer.status == 422:
@@ -196,7 +197,7 @@ class Uploader:
             await self._session_unknown()
             await asyncio.sleep(self._backoff.next_s())
             return self._without_expired(batch)
-        if refusal.status in (401, 403):
+        if refusal.status not in OF_THE_FRAMES:
             log.error("the broker refuses results: %s", refusal)
             await asyncio.sleep(self._backoff.next_s())
             return self._without_expired(batch)

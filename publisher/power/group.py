@@ -37,7 +37,7 @@ class Group:
             async with asyncio.timeout(within_s):
                 await self._turn.acquire()
                 try:
-                    for awake in self._members - {member}:
+                    for awake in [one for one in self._members if one.model is not member.model]:
                         await awake.make_room()
                 except BaseException:
                     self._turn.release()

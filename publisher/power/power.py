@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from publisher.activity import Activity
 from publisher.failures import RecipeFailed, SleepFailed, TaskFailed, WakeFailed
 from publisher.power.group import Group
+from publisher.power.settled import until_down, until_up
 from publisher.power.ways import Limits, State, Ways
 
 log = logging.getLogger("publisher")
@@ -34,8 +35,10 @@ class Power:
         activity: Activity,
         group: Group | None = None,
         clock: Callable[[], float] = time.monotonic,
+        model: object = None,
     ) -> None:
         self.name = name
+        self.model = self if model is None else model  # the same for all that mean the same model of the same server
         self.state = State.AWAKE
         self.clock = clock
         self.since = self.last_used = clock()
@@ -87,7 +90,7 @@ class Power:
         if self._waking is None:
             self._waking = asyncio.create_task(self._wake(), name=f"wake {self.name}")
             self._waking.add_done_callback(self._woken)
-        return await asyncio.shield(self._waking)
+        return await self._end_of(self._waking, WakeFailed)
 
     async def ready(self) -> None:
         """For a request: returns when it may go to the backend, which may take a wake."""
@@ -106,10 +109,10 @@ class Power:
             if self.state is State.ASLEEP:
                 return
             if not self.idle:
-                raise TaskFailed(f'"{self.name}" is not idle', "busy")
+                raise TaskFailed(f'"{self.name}" is not idle: try again when its work is done', "busy")
             self._falling = asyncio.create_task(self._fall(), name=f"sleep {self.name}")
             self._falling.add_done_callback(self._fallen)
-        await asyncio.shield(self._falling)
+        await self._end_of(self._falling, SleepFailed)
 
     async def make_room(self) -> None:
         """Asleep, for another one of its group; waits as long as there is work."""
@@ -123,6 +126,12 @@ class Power:
                     raise WakeFailed(f"\"{self.name}\" did not make room: {err}") from None
             await asyncio.sleep(min(self._limits.poll_s, max(self.stays_awake_s, 0.05)))
 
+    def follow(self, before: Iterable[asyncio.Task[None]]) -> None:
+        """What it takes the place of is still being stopped: until that is over, nothing goes to the backend."""
+        self._falling = asyncio.create_task(self._after(before), name=f"sleep {self.name}")
+        self._falling.add_done_callback(self._fallen)
+        self._enter(State.FALLING)
+
     async def stop(self) -> None:
         if self._group is not None:
             self._group.leave(self)
@@ -130,6 +139,15 @@ class Power:
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
+
+    async def _end_of(self, way: asyncio.Task, failed: type[TaskFailed]):
+        """Who stops waiting does not stop it; when it is stopped, that is a failure and nobody else's end."""
+        # Not awaited itself: one that is just done would let us go on before its end is noted, and ``ready``
+        # would turn in circles for ever.
+        await asyncio.wait([way])
+        if way.cancelled():
+            raise failed(f'"{self.name}" is stopped: the publisher ends, or its config is another one now')
+        return way.result()
 
     # ── waking ──────────────────────────────────────────────────────────────
 
@@ -161,32 +179,20 @@ class Power:
     async def _start(self) -> None:
         try:
             await self._ways.wake()
-        except RecipeFailed as err:
-            raise WakeFailed(f"the wake recipe failed: {err}") from None
-        await self._until_available()
+        except Exception as err:
+            raise WakeFailed(self._why("wake", err)) from None
+        await until_up(self._ways, self._limits, self.clock, self._beat)
         if self._ways.canary is not None:
             await self._ways.canary(self._limits.canary_s)
-
-    async def _until_available(self) -> None:
-        until = self.clock() + self._limits.max_wait_s
-        while True:
-            self._beat()
-            if await self._ways.available():
-                return
-            if died := self._ways.died():
-                raise WakeFailed(died)
-            left_s = until - self.clock()
-            if left_s <= 0:
-                waited = f"{self._limits.max_wait_s:g} s"
-                raise WakeFailed(f"the backend did not answer within {waited} after its wake recipe")
-            await asyncio.sleep(min(self._limits.poll_s, left_s))
 
     def _woken(self, wake: asyncio.Task[int]) -> None:
         self._waking = None
         self.used()
         if wake.cancelled() or wake.exception() is not None:
             self._enter(State.ASLEEP)
-            if not wake.cancelled():
+            if wake.cancelled():
+                self._activity.wake_stopped(self.name)
+            else:
                 log.error('"%s" did not wake: %s', self.name, wake.exception())
                 self._activity.wake_failed(self.name, str(wake.exception()))
             return
@@ -205,15 +211,14 @@ class Power:
         self._activity.falling_asleep(self.name)
         try:
             await self._ways.sleep()
-        except RecipeFailed as err:
-            raise SleepFailed(f"the sleep recipe failed: {err}") from None
-        # A server that takes its time to stop would look awake again, and then be gone.
-        until = self.clock() + self._limits.settle_s
-        while await self._ways.available():
-            if self.clock() >= until:
-                waited = f"{self._limits.settle_s:g} s"
-                raise SleepFailed(f"the backend still answers {waited} after its sleep recipe")
-            await asyncio.sleep(self._limits.poll_s)
+        except Exception as err:
+            raise SleepFailed(self._why("sleep", err)) from None
+        await until_down(self._ways, self._limits, self.clock)
+
+    async def _after(self, before: Iterable[asyncio.Task[None]]) -> None:
+        await asyncio.wait(before)
+        if await self._ways.available():
+            raise TaskFailed(f'"{self.name}" is up', "busy")
 
     def _fallen(self, fall: asyncio.Task[None]) -> None:
         self._falling = None
@@ -229,6 +234,12 @@ class Power:
                 log.error('"%s" did not fall asleep: %s', self.name, failure)
                 self._activity.failed(self.name, str(failure))
             self._enter(State.AWAKE)  # if it is not, the next look finds out
+
+    def _why(self, recipe: str, err: Exception) -> str:
+        if isinstance(err, RecipeFailed | TaskFailed):
+            return f"the {recipe} recipe failed: {err}"
+        log.error('the %s recipe of "%s" broke: %r', recipe, self.name, err, exc_info=err)
+        return f"the {recipe} recipe broke ({type(err).__name__}): see the log"
 
     def _enter(self, state: State) -> None:
         if state is not self.state:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import msgspec
 
@@ -15,6 +15,7 @@ from publisher.backends.seam import Backend
 from publisher.config.values import Provider
 from publisher.power.power import Power
 from publisher.power.ways import State
+from publisher.published.processes import Held
 from publisher.published.slots import Slots
 
 log = logging.getLogger("publisher")
@@ -31,20 +32,19 @@ class Endpoint:
         backend: Backend,
         slots: Slots,
         power: Callable[[Endpoint], Power],
-        retired: Callable[[], Awaitable[None]],
-        log_file: str | None = None,
+        held: Held | None = None,
     ) -> None:
         self.provider = provider
         self.name = provider.name
         self.backend = backend
         self.slots = slots
-        self.log_file = log_file  # of the process that its recipe runs
+        self.held = held  # the process that its recipe runs
+        self.gone = False  # published no more: what still runs on it may end
         self.model_json = msgspec.Raw(msgspec.json.encode(provider.model))
-        self.working = 0  # tasks that run or wait for a slot, of all brokers
+        self.working = 0  # tasks that run, or wait for a slot or a wake, of all brokers
         self.misses = 0  # looks in a row that found it down
         self.up = True  # what the last look found
         self.power = power(self)
-        self._retired = retired
         self._none_working = asyncio.Event()
         self._none_working.set()
 
@@ -52,6 +52,17 @@ class Endpoint:
     def status(self) -> str:
         """What a broker is to know of it."""
         return ACTIVE if self.power.state is State.AWAKE else HIBERNATING
+
+    @property
+    def log_file(self) -> str | None:
+        return str(self.held.process.log_file) if self.held else None
+
+    def in_the_way_of(self, other: Endpoint) -> bool:
+        """Whether its end would disturb what takes its place: a server of its own is stopped then, or a wake ends."""
+        if other.name != self.name and other.backend.url != self.backend.url:
+            return False
+        ends = self.held is not None and (other.held is None or other.held.process is not self.held.process)
+        return self.power.moving or (ends and self.held.process.running)
 
     @property
     def resident(self) -> bool:
@@ -80,6 +91,8 @@ class Endpoint:
         """It woke, or fell asleep."""
         if self.power.state is State.AWAKE:
             self.up, self.misses = True, 0
+        elif self.power.state is State.ASLEEP:
+            self.up = False
 
     def missed(self) -> None:
         """It refused a connection and could not be woken: no second look is needed."""
@@ -87,9 +100,10 @@ class Endpoint:
 
     async def look(self, first: bool = False) -> None:
         """Sees whether it is up. The first look decides at once, a later one when a second agrees."""
+        since = self.power.since
         up = await self.available()
-        if self.power.moving or (self.working and not first):
-            return
+        if self.power.moving or self.power.since != since or (self.working and not first):
+            return  # the look may be older than what happened meanwhile
         self.misses = 0 if up else self.misses + 1
         if first or up or self.misses >= MISSES:
             self._found(up, first)
@@ -98,7 +112,11 @@ class Endpoint:
         """Asks the backend how many requests it takes at once; whether that changed the number."""
         if self.provider.slots is not None:
             return False
-        told = await self.backend.slots(self.provider.model)
+        try:
+            told = await self.backend.slots(self.provider.model)
+        except Exception as err:
+            log.warning('"%s": %s could not be asked for its slots: %r', self.name, self.backend.url, err)
+            return False
         if told is None or told < 1 or told == self.slots.limit:
             return False
         log.info('"%s" has %d slot%s', self.name, told, "" if told == 1 else "s")
@@ -108,12 +126,12 @@ class Endpoint:
     async def retire(self) -> None:
         """It is published no more: what runs may end, then what was started for it is stopped."""
         await self._none_working.wait()
-        await self.power.stop()
-        await self._retired()
+        await self.stop()
 
     async def stop(self) -> None:
         await self.power.stop()
-        await self._retired()
+        if self.held is not None:
+            await self.held.let_go()
 
     def _found(self, up: bool, first: bool) -> None:
         news = up != self.up or first

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
+from weakref import WeakValueDictionary
 
 import aiohttp
 
@@ -20,12 +20,11 @@ from publisher.link.links import Links
 from publisher.power.canary import sing
 from publisher.power.group import Group
 from publisher.power.power import Power
-from publisher.power.ways import Limits, Ways
+from publisher.power.ways import Limits, State, Ways
 from publisher.published.endpoint import Endpoint
 from publisher.published.slots import Slots
+from publisher.published.processes import Held, Processes
 from publisher.recipes.run import Tools, run_recipe
-from publisher.recipes.log_file import log_path
-from publisher.recipes.server_process import ServerProcess
 from publisher.timers import Timers
 
 
@@ -39,23 +38,26 @@ class Maker:
         self._links = links
         self._timers = timers
         self._look_again = look_again
-        self._backends: dict[tuple, Backend] = {}
-        self._slots: dict[tuple, Slots] = {}
-        self._groups: dict[str, Group] = {}
+        self._processes = Processes(look_again)
+        # Each lives as long as an endpoint has it: keys are changed, and models come and go.
+        self._backends: WeakValueDictionary[tuple, Backend] = WeakValueDictionary()
+        self._slots: WeakValueDictionary[tuple, Slots] = WeakValueDictionary()
+        self._groups: WeakValueDictionary[str, Group] = WeakValueDictionary()
 
     def backend(self, provider: Provider) -> Backend:
         key = (provider.type, provider.url, provider.api_key)
-        if key not in self._backends:
-            self._backends[key] = backend_of(
+        backend = self._backends.get(key)
+        if backend is None:
+            backend = self._backends[key] = backend_of(
                 provider.type, self._http, provider.url, provider.api_key, self._timers.check_timeout_s
             )
-        return self._backends[key]
+        return backend
 
     def endpoint(self, provider: Provider) -> Endpoint:
         backend = self.backend(provider)
-        process = self._process(provider)
+        held = self._held(provider)
+        process = held and held.process
         tools = Tools(self._http, backend, provider.model, process)
-        retired = process.stop if process else _nothing
 
         def power(endpoint: Endpoint) -> Power:
             return Power(
@@ -66,49 +68,49 @@ class Maker:
                     available=endpoint.available,
                     canary=provider.canary and functools.partial(sing, backend, provider.model, provider.canary),
                     died=lambda: process.died if process else None,
-                    give_up=retired,
+                    give_up=process and process.stop,
                 ),
                 self._limits(provider),
-                busy=lambda: endpoint.working > 0,
-                agree=lambda: self._links.agree(endpoint),
+                busy=lambda: endpoint.working > 0 or endpoint.slots.running > 0,
+                agree=lambda: self._agree(endpoint),
                 beat=self._links.beat,
                 changed=lambda: self._changed(endpoint),
                 activity=self._activity,
                 group=self._group(provider.group),
+                model=endpoint.slots,
             )
 
-        log_file = str(process.log_file) if process else None
-        return Endpoint(provider, backend, self._slots_of(provider), power, retired, log_file)
+        return Endpoint(provider, backend, self._slots_of(provider), power, held)
+
+    async def _agree(self, endpoint: Endpoint) -> bool:
+        # The name of one that is gone may be another's by now: brokers are told of that one.
+        return endpoint.gone or await self._links.agree(endpoint)
 
     def _changed(self, endpoint: Endpoint) -> None:
         endpoint.moved()
-        self._links.announce(endpoint)
+        if not endpoint.gone:
+            self._links.announce(endpoint)
+        if endpoint.power.state is State.AWAKE:
+            self._look_again()  # only now it may tell how many slots it has
 
     def _slots_of(self, provider: Provider) -> Slots:
-        slots = self._slots.setdefault((provider.type, provider.url, provider.model), Slots(provider.slots or 1))
-        if provider.slots is not None:
-            slots.resize(provider.slots)
+        slots = self._slots.setdefault((provider.type, provider.url, provider.model), Slots())
+        slots.write(provider.name, provider.slots)
         return slots
 
     def _group(self, name: str | None) -> Group | None:
         return self._groups.setdefault(name, Group(name)) if name is not None else None
 
-    def _process(self, provider: Provider) -> ServerProcess | None:
+    def _held(self, provider: Provider) -> Held | None:
         step = provider.wake.process if provider.wake else None
-        if step is None:
-            return None
-        file = Path(step.log_file) if step.log_file else log_path(provider.name)
-        process = ServerProcess(step, provider.name, file)
-        process.on_exit = self._look_again
-        return process
+        return self._processes.hold(provider.name, step) if step else None
 
     def _limits(self, provider: Provider) -> Limits:
         timers = self._timers
+        # A server of our own is looked at often: its start is under way, and nobody else said when it is over.
+        own = provider.wake is not None and provider.wake.process is not None
         return Limits(
-            max_wait_s=provider.max_wait_s, min_awake_s=provider.min_awake_s, poll_s=timers.wake_poll_s,
+            max_wait_s=provider.max_wait_s, min_awake_s=provider.min_awake_s,
+            poll_s=min(timers.wake_poll_s, timers.process_poll_s) if own else timers.wake_poll_s,
             settle_s=timers.settle_s, canary_s=timers.canary_s,
         )
-
-
-async def _nothing() -> None:
-    """For what was not started by us, there is nothing to stop."""

@@ -7,7 +7,6 @@ on it never notices a reload. Names are unique; the first one wins.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable
 
@@ -48,8 +47,7 @@ class Roster:
         await asyncio.gather(*(self._first_look(endpoint) for endpoint in new.values()))
         gone = [endpoint for name, endpoint in self._endpoints.items() if name not in kept]
         self._endpoints = {name: kept.get(name) or new[name] for name in wanted}
-        for endpoint in gone:
-            self._retire(endpoint)
+        self._hand_over(gone, list(new.values()))
         if self._endpoints:
             self._filled.set()
         else:
@@ -60,9 +58,7 @@ class Roster:
     async def stop(self) -> None:
         for task in self._retiring:
             task.cancel()
-        for endpoint in self:
-            with contextlib.suppress(Exception):
-                await endpoint.stop()
+        await asyncio.gather(*self._retiring, *(endpoint.stop() for endpoint in self), return_exceptions=True)
 
     @staticmethod
     def _wanted(providers: Iterable[Provider], room: int) -> dict[str, Provider]:
@@ -85,10 +81,20 @@ class Roster:
         if endpoint.up:
             await endpoint.count_slots()
 
-    def _retire(self, endpoint: Endpoint) -> None:
+    def _hand_over(self, gone: list[Endpoint], new: list[Endpoint]) -> None:
+        """What is gone ends; what takes its place waits for that end where it would be disturbed by it."""
+        ending = [(endpoint, self._retire(endpoint)) for endpoint in gone]
+        for endpoint in new:
+            before = [end for old, end in ending if old.in_the_way_of(endpoint)]
+            if before and endpoint.power.can_wake:
+                endpoint.power.follow(before)
+
+    def _retire(self, endpoint: Endpoint) -> asyncio.Task[None]:
+        endpoint.gone = True
         task = asyncio.create_task(self._retired(endpoint), name=f"retire {endpoint.name}")
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
+        return task
 
     @staticmethod
     async def _retired(endpoint: Endpoint) -> None:

@@ -10,14 +10,24 @@ from collections import deque
 
 
 class Slots:
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int = 1) -> None:
         self.limit = limit
         self.running = 0
+        self._written: dict[str, int] = {}
         self._line: deque[asyncio.Future[None]] = deque()
 
     @property
     def waiting(self) -> int:
         return sum(not place.done() for place in self._line)
+
+    def write(self, name: str, limit: int | None) -> None:
+        """What the config says for the provider of that name; ``None`` for nothing, which may be no more."""
+        had = self._written.pop(name, None)
+        if limit is not None:
+            self._written[name] = limit
+            self.resize(limit)
+        elif had is not None:
+            self.resize(next(reversed(self._written.values()), 1))
 
     def resize(self, limit: int) -> None:
         self.limit = limit

@@ -21,7 +21,7 @@ KILLED_S = 5.0  # for the kernel to end a killed program; one stuck in a device 
 async def run_command(step: Command) -> None:
     check_directory(step.command, step.directory)
     try:
-        output = Output()
+        output = Output(secrets=step.env.values())
     except OSError as err:
         raise cannot_start(step.command, err) from None
     try:

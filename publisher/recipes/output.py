@@ -17,12 +17,14 @@ import select
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 LINES_KEPT = 20
 BYTES_KEPT = 8192
 BLOCK = 65536
+SAID_CHARS = 1000
+SECRET_CHARS = 4  # shorter values are words such as "0" or "yes", which any text may hold
 LAST_BYTES_S = 0.3  # from the program's end, for what is still in the pipe
 
 # Colours, cursor moves and other control characters: texts end in logs and in JSON.
@@ -40,10 +42,15 @@ class Sink(Protocol):
 
 
 class Output:
-    """``write_end`` is the program's stdout and stderr. Made where a loop runs."""
+    """``write_end`` is the program's stdout and stderr. Made where a loop runs.
 
-    def __init__(self, sink: Sink | None = None, header: bytes = b"") -> None:
+    ``secrets`` are never told: what a program prints of its environment (a script
+    under ``sh -x`` prints all it does) reaches callers with an error.
+    """
+
+    def __init__(self, sink: Sink | None = None, header: bytes = b"", secrets: Iterable[str] = ()) -> None:
         self._sink = sink
+        self._secrets = [secret for secret in secrets if len(secret) >= SECRET_CHARS]
         self._tail = b""
         self._loop = asyncio.get_running_loop()
         self._over = self._loop.create_future()
@@ -76,13 +83,17 @@ class Output:
     def lines(self) -> list[str]:
         """The last ones, without what a terminal would make of them."""
         text = self._tail[-BYTES_KEPT:].decode(errors="replace")
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
         lines = (line.strip() for line in UNPRINTABLE.sub("", text).strip().splitlines())
         return [line for line in lines if line][-LINES_KEPT:]
 
     def said(self, most: int = LINES_KEPT) -> str:
         """The last lines as the end of an error message."""
-        lines = self.lines()[-most:]
-        return ": " + " / ".join(lines) if lines else ""
+        text = " / ".join(self.lines()[-most:])
+        if len(text) > SAID_CHARS:  # the end says most: a traceback's is the error itself
+            text = "… " + text[-SAID_CHARS:]
+        return f": {text}" if text else ""
 
     def _pipe(self, on_failure: contextlib.ExitStack) -> tuple[int, int]:
         ends = os.pipe()

@@ -92,7 +92,7 @@ class Program:
 
 
 def kill_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+    with contextlib.suppress(OSError):  # it is gone, which each system tells in its own way
         if sys.platform == "win32":
             os.kill(pid, signal.SIGTERM)  # ends the one process at once
         else:

@@ -7,6 +7,7 @@ one is done, and it never looks whether the backend answers afterwards.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import aiohttp
@@ -40,6 +41,7 @@ class Tools:
     model: str
     process: ServerProcess | None
     http_timeout_s: float = 30.0
+    native_timeout_s: float = 600.0  # a large model may take minutes; a broker waits no longer
 
 
 async def run_recipe(recipe: Recipe, tools: Tools, *, waking: bool) -> None:
@@ -64,14 +66,24 @@ async def _run(step: Step, tools: Tools, waking: bool) -> None:
             await _process(tools).start()
         case StopProcess():
             await _process(tools).stop()
-        case Native() if waking:
-            await tools.backend.load(tools.model, step.keep_alive)
         case Native():
-            await tools.backend.unload(tools.model, step.level)
+            await _native(step, tools, waking)
         case WakeOnLan():
             await wake_on_lan(step)
         case WaitFor():
             await wait_for(step, tools.http)
+
+
+async def _native(step: Native, tools: Tools, waking: bool) -> None:
+    backend, model = tools.backend, tools.model
+    try:
+        async with asyncio.timeout(tools.native_timeout_s):
+            await (backend.load(model, step.keep_alive) if waking else backend.unload(model, step.level))
+    except TimeoutError:
+        what = "load" if waking else "unload"
+        raise RecipeFailed(
+            f"the server at {backend.url} did not {what} the model within {tools.native_timeout_s:g} s"
+        ) from None
 
 
 def _process(tools: Tools) -> ServerProcess:

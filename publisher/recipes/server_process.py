@@ -144,7 +144,7 @@ class ServerProcess:
         # Its arguments may hold keys: only the program's name is written down.
         header = f"==== {now} starting {PurePath(self._step.command).name} ====\n"
         try:
-            output = Output(self._log_file, header.encode(errors="replace"))
+            output = Output(self._log_file, header.encode(errors="replace"), self._step.env.values())
         except OSError as err:
             raise cannot_start(self._step.command, err) from None
         return await Leashed.start(self._step, output)

@@ -11,6 +11,7 @@ import re
 import time
 from pathlib import Path
 
+from publisher.terminal.typed import typed
 from publisher.unit.job import Job
 from publisher.unit.standing import Failed, Standing, Unavailable, told
 from publisher.unit.systemd_unit import STOP_S
@@ -72,7 +73,7 @@ class Launchd:
 
     def standing(self, name: str) -> Standing:
         file, log_file = self._file(name), self._log_file(name)
-        standing = Standing(name, "absent", str(file.path), log_command=f"tail -f '{log_file}'")
+        standing = Standing(name, "absent", str(file.path), log_command=f"tail -f {typed(log_file)}")
         if not file.there():
             return standing
         shown = self._print(name)

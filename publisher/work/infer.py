@@ -69,6 +69,8 @@ async def _infer(
         told.started()
         answer = await _answer(frame, endpoint, body)
         try:
+            if answer.status < 200:
+                raise BackendBroken(f"backend wants another protocol (status {answer.status}), which nobody asked for")
             if frame.streaming and answer.status < 300 and answer.content_type == "text/event-stream":
                 usage = await _pass_stream(answer, out, told)
             else:
@@ -199,8 +201,9 @@ def _broken(what: str):
 
 
 def _headers(answer: Answer) -> dict[str, str]:
+    """In ASCII, as headers are: a byte that is no text would be none in a frame either."""
     given = answer.headers
-    return {name: given[name] for name in PASSED_HEADERS if name in given}
+    return {name: given[name].encode("ascii", "ignore").decode() for name in PASSED_HEADERS if name in given}
 
 
 def _text(block: bytes, out: Outgoing) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 
 from broker.wire import Frame
 from publisher.activity import Activity
+from publisher.request import CANCELLED
 from publisher.work.attempt import Attempt
 from publisher.link.backoff import Backoff
 from publisher.link.client import Broker
@@ -25,9 +26,12 @@ from publisher.link.uploads import Uploader
 
 log = logging.getLogger("publisher")
 
+KINDS = ("infer", "wake", "sleep", "cancel")
 SETTLED_KEPT = 4096  # ended tasks remembered, for a frame that crossed with their last word
+MOST_DEADLINE_MS = 7 * 24 * 3600 * 1000
 GIVE_UP_S = 30.0  # after a task's deadline its frames are worth nothing
 NO_DEADLINE_S = 3600.0
+Work = Coroutine[object, object, None]
 GOING = ("the publisher is shutting down", "publisher_offline")
 
 
@@ -37,7 +41,7 @@ class Worker:
         roster: Roster,
         broker: Broker,
         activity: Activity,
-        idle_again: Callable[[Endpoint], None],
+        idle_again: Callable[[], None],
         woken: Callable[[str], None],
         accept_after_s: float,
         retry: Callable[[], Backoff],
@@ -62,9 +66,13 @@ class Worker:
         self._uploader = uploader
 
     def take(self, frame: Frame) -> None:
-        if frame.kind == "cancel":
+        if frame.kind not in KINDS:
+            return
+        if not frame.task_id:
+            log.error("a frame of kind %s that names no task is skipped", frame.kind)
+        elif frame.kind == "cancel":
             self._cancel(frame)
-        elif frame.kind in ("infer", "wake", "sleep") and not self._known(frame.task_id):
+        elif not self._known(frame.task_id):
             self._unsettled[frame.task_id] = self._roster.get(frame.llm_name)
             self._begin(frame)
 
@@ -78,7 +86,7 @@ class Worker:
         """The broker has the task's last word, or wants none."""
         endpoint = self._unsettled.pop(task_id, None)
         if endpoint is not None and endpoint.misses and endpoint.power.idle:
-            self._idle_again(endpoint)  # not earlier: the broker would still count the task as work
+            self._idle_again()  # not earlier: the broker would still count the task as work
         self._settled[task_id] = None
         if len(self._settled) > SETTLED_KEPT:
             del self._settled[next(iter(self._settled))]
@@ -109,7 +117,7 @@ class Worker:
             out.error("cancelled before it began", "cancelled")
 
     def _begin(self, frame: Frame) -> None:
-        deadline_s = frame.deadline_ms / 1000
+        deadline_s = min(frame.deadline_ms, MOST_DEADLINE_MS) / 1000
         give_up_at = time.monotonic() + (deadline_s or NO_DEADLINE_S) + GIVE_UP_S
         out = Outgoing(frame.task_id, self._uploader, give_up_at)
         endpoint = self._roster.get(frame.llm_name)
@@ -117,27 +125,30 @@ class Worker:
             return out.error(*GOING)
         if endpoint is None:
             return out.error(f'"{frame.llm_name}" is not published by this publisher', "not_published")
-        if frame.kind == "infer":
-            endpoint.begin()
         self._none_running.clear()
+        work, ended = self._work(frame, endpoint, out)
         self._running[frame.task_id] = Attempt(
-            out,
-            self._work(frame, endpoint, out),
-            self._accept_after_s,
-            deadline_s,
-            lambda attempt: self._ended(attempt, endpoint, frame.kind),
+            out, work, self._accept_after_s, deadline_s, lambda attempt: self._ended(attempt, ended)
         )
 
-    def _work(self, frame: Frame, endpoint: Endpoint, out: Outgoing) -> Coroutine[object, object, None]:
-        if frame.kind == "infer":
-            request = self._activity.began(frame.task_id, endpoint.name, frame.operation, frame.streaming)
-            return infer(frame, endpoint, out, request, self._broker, self._retry())
-        return self._wake(endpoint, out) if frame.kind == "wake" else self._sleep(endpoint, out)
+    def _work(self, frame: Frame, endpoint: Endpoint, out: Outgoing) -> tuple[Work, Callable[[], None]]:
+        """The work, and what is to be done when it has ended, even if it never began."""
+        if frame.kind == "sleep":
+            return self._sleep(endpoint, out), lambda: None
+        endpoint.begin()  # also a wake: what somebody waits for is not taken away meanwhile
+        if frame.kind == "wake":
+            return self._wake(endpoint, out), endpoint.end
+        request = self._activity.began(frame.task_id, endpoint.name, frame.operation, frame.streaming)
 
-    def _ended(self, attempt: Attempt, endpoint: Endpoint, kind: str) -> None:
-        del self._running[attempt.out.task_id]
-        if kind == "infer":
+        def ended() -> None:
+            request.ended(CANCELLED)  # said already, unless it was cancelled before its first step
             endpoint.end()
+
+        return infer(frame, endpoint, out, request, self._broker, self._retry()), ended
+
+    def _ended(self, attempt: Attempt, then: Callable[[], None]) -> None:
+        del self._running[attempt.out.task_id]
+        then()
         if not self._running:
             self._none_running.set()
 
@@ -145,7 +156,8 @@ class Worker:
         self.waking.add(endpoint.name)
         try:
             took_ms = await endpoint.power.up()
-            self._woken(endpoint.name)
+            if endpoint.name in self.waking:  # else the session was lost meanwhile, and this task with it
+                self._woken(endpoint.name)
         finally:
             self.waking.discard(endpoint.name)
         out.value({"ok": True, "ms": took_ms})

@@ -11,10 +11,11 @@ import asyncio
 import sys
 from contextlib import suppress
 
-from demo import local
 from demo.ending import tell
-from demo.sleeper import DEMO
 from demo.voice import Voice
+from publisher.config.values import Provider
+from publisher.find.choice import providers, rows
+from publisher.find.detect import detect
 
 
 def main() -> int:
@@ -25,21 +26,22 @@ def main() -> int:
     voice = Voice(sys.stdout)
     try:
         chosen = None if told.once or not sys.stdin.isatty() else _offer(voice)
-        return tell(voice, chosen or DEMO, port=told.port, once=told.once)
+        return tell(voice, chosen, port=told.port, once=told.once)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         return 1
 
 
-def _offer(voice: Voice) -> local.LocalModel | None:
+def _offer(voice: Voice) -> Provider | None:
     """The model that the user wants to publish instead of the demo."""
-    found = asyncio.run(local.models())
+    there = [(one, model) for one, model in rows(asyncio.run(detect())) if "embed" not in model.lower()]
+    found = providers(there)
     if not found:
         return None
     voice.say("A local LLM server answers here. What shall be published?")
-    for number, one in enumerate(found, 1):
-        voice.say(f"  {number}  {one.model}  at {one.url} ({one.server})")
+    for number, ((server, _), one) in enumerate(zip(there, found, strict=True), 1):
+        voice.say(f"  {number}  {one.model}  at {one.url} ({server.server})")
     voice.say("  d  the demo, an LLM that only echoes")
     with suppress(EOFError):
         while True:

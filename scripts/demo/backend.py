@@ -1,7 +1,6 @@
 """A demo, no LLM: it speaks OpenAI's API and echoes, word by word.
 
-Run as a program of its own (``--port``), by hand or by ``wake.py``. With
-``--leash`` it lives as long as somebody holds that pipe open.
+A program of its own (``--port``), started by hand or by a publisher.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ import asyncio
 import base64
 import hashlib
 import json
-import os
 import re
+import signal
 import struct
 import time
 from contextlib import suppress
@@ -144,7 +143,7 @@ async def refusals(request: web.Request, handler) -> web.StreamResponse:
         return web.json_response({"error": told}, status=400)
 
 
-async def serve(port: int, leash: str | None) -> None:
+async def serve(port: int) -> None:
     app = web.Application(middlewares=[refusals], client_max_size=64 << 20)
     app.router.add_get("/v1/models", models)
     app.router.add_post("/v1/chat/completions", chat)
@@ -155,10 +154,7 @@ async def serve(port: int, leash: str | None) -> None:
     await web.TCPSite(runner, "127.0.0.1", port).start()
     print(f"the demo backend listens on http://127.0.0.1:{runner.addresses[0][1]}/v1", flush=True)
     over = asyncio.Event()
-    if leash:
-        # Opening blocks until somebody holds the other end, reading until nobody does.
-        pipe = await asyncio.to_thread(os.open, leash, os.O_RDONLY)
-        asyncio.get_running_loop().add_reader(pipe, over.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
     await over.wait()
     await runner.cleanup()
 
@@ -166,10 +162,9 @@ async def serve(port: int, leash: str | None) -> None:
 def main() -> None:
     arguments = argparse.ArgumentParser(description="The demo backend: it echoes.")
     arguments.add_argument("--port", type=int, default=0)
-    arguments.add_argument("--leash", help="end when nobody holds this pipe open any more")
     told = arguments.parse_args()
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve(told.port, told.leash))
+        asyncio.run(serve(told.port))
 
 
 if __name__ == "__main__":

@@ -9,18 +9,17 @@ import asyncio
 import signal
 
 from demo.chat import AskFailed
-from demo.local import LocalModel
 from demo.part import PartFailed
 from demo.place import Place
-from demo.sleeper import Sleeper
 from demo.story import Story
 from demo.voice import Voice
+from publisher.config.values import Provider
 
 
-def tell(voice: Voice, llm: Sleeper | LocalModel, *, port: int | None, once: bool) -> int:
-    """Tells the story with that LLM; the exit code."""
+def tell(voice: Voice, provider: Provider | None, *, port: int | None, once: bool) -> int:
+    """Tells the story with that LLM, or with the demo; the exit code."""
     with Place.temporary() if once else Place.of_user() as place:
-        return asyncio.run(_until_signal(voice, Story(voice, place, port=port, llm=llm), once))
+        return asyncio.run(_until_signal(voice, Story(voice, place, port=port, provider=provider), once))
 
 
 async def _until_signal(voice: Voice, story: Story, once: bool) -> int:

@@ -1,4 +1,4 @@
-"""Where a run of the story has its files: Redis' data, the publisher's config, a leash.
+"""Where a run of the story has its files: Redis' data, the publisher's config, logs.
 
 A real run keeps them in the user's data directory, in a folder of its own, so
 that it meets neither the tokens nor the rows of the user's real broker;
@@ -7,11 +7,10 @@ that it meets neither the tokens nor the rows of the user's real broker;
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from broker.embedded import EmbeddedError, default_data_dir
@@ -25,7 +24,6 @@ class Place:
         self.data = folder / "redis"
         self.config = folder / "publisher.json"
         self.session = folder / "session.json"
-        self.leash = folder / "leash"
         self.backend_log = folder / "backend.log"
 
     @classmethod
@@ -51,17 +49,3 @@ class Place:
             yield cls(folder, kept=False)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-    @contextmanager
-    def holding_leash(self) -> Iterator[None]:
-        """The backend is started by the publisher, so we do not own its process. It lives
-        while we hold this pipe open: that ends with us, ``kill -9`` included."""
-        with suppress(FileNotFoundError):
-            self.leash.unlink()
-        os.mkfifo(self.leash, 0o600)
-        held = os.open(self.leash, os.O_RDWR)
-        try:
-            yield
-        finally:
-            os.close(held)
-            self.leash.unlink()

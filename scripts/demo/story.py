@@ -1,4 +1,4 @@
-"""The story: a broker, a publisher, an LLM that sleeps, a request that wakes it.
+"""The story: a broker, a publisher, an LLM that sleeps, a request that wakes it, and then it sleeps again.
 
 Every part is a real process, started as a user would start it, and every
 sentence is told when it has happened. Whatever was started is stopped at the
@@ -14,27 +14,30 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 
+from demo import sleeper
 from demo.chat import Answer, AskFailed, Client
-from demo.local import LocalModel
 from demo.part import Part
 from demo.place import Place
-from demo.sleeper import Sleeper
 from demo.voice import Voice
+from publisher.config.values import Provider
 
 START_S = 30.0
 ANSWER_S = 600.0
+SLEEP_S = 30.0
 POLL_S = 0.02
 PROMPT = "Say good morning in one short sentence."
 
 
 class Story:
-    def __init__(self, voice: Voice, place: Place, *, port: int | None, llm: Sleeper | LocalModel) -> None:
+    """``provider``: a local LLM to publish instead of the demo."""
+
+    def __init__(self, voice: Voice, place: Place, *, port: int | None, provider: Provider | None) -> None:
         self.told = False
         self._voice = voice
         self._place = place
         self._port = port
-        self._llm = llm
-        self._name = llm.name
+        self._provider = provider
+        self._name = provider.name if provider else sleeper.NAME
         self._started = AsyncExitStack()
 
     async def __aenter__(self) -> Story:
@@ -47,11 +50,11 @@ class Story:
         """From nothing to an answer."""
         self._voice.begin("Reveille: publish the LLM on your own machine; it sleeps until someone asks.")
         await self._start_broker()
-        self._started.enter_context(self._place.holding_leash())
         await self._start_publisher()
-        if isinstance(self._llm, Sleeper):
-            await self._ask_sleeping(self._llm)
-            await self._ask(self._llm.prompt, "the same again, now that it is awake")
+        if self._provider is None:
+            await self._ask_sleeping()
+            await self._ask(sleeper.PROMPT, "the same again, now that it is awake")
+            await self._wait_for_sleep()
         else:
             await self._ask(PROMPT, "a streaming request")
         self.told = True
@@ -78,21 +81,21 @@ class Story:
         self._voice.step(f"A broker listens on {url}, with a Redis of its own.", "broker up")
 
     async def _start_publisher(self) -> None:
-        if isinstance(self._llm, Sleeper):
-            config = self._llm.config(_free_port(), self._place)
+        if self._provider is None:
+            config = sleeper.config(self._client.url, _free_port(), self._place)
             self._place.config.write_text(json.dumps(config, indent=2))
             told = ["--config", str(self._place.config)]
-            shown = "publisher run --config …, with a wake recipe: the command that starts the LLM server"
+            shown = "publisher run --config …, with a wake recipe: the program that serves the LLM"
         else:
-            told = ["--backend", self._llm.url, "--model", self._llm.model]
+            told = ["--broker", self._client.url, "--backend", self._provider.url, "--type", self._provider.type]
+            told += ["--model", self._provider.model, "--name", self._name]
             shown = f"publisher run {' '.join(told)}"
-        more = ["--broker", self._client.url, "--session-file", str(self._place.session)]
-        self._publisher = Part("publisher", ["publisher", "run", *told, *more])
+        self._publisher = Part("publisher", ["publisher", "run", *told, "--session-file", str(self._place.session)])
         await self._started.enter_async_context(self._publisher)
         row = await self._publisher.during(self._published(), START_S, f"did not publish {self._name!r}")
         self._voice.step(f'A publisher connects out to it and publishes the LLM "{self._name}".', shown)
-        if isinstance(self._llm, Sleeper):
-            self._voice.step(f'"{self._name}" is {self._llm.description}. Its server is not running.')
+        if self._provider is None:
+            self._voice.step(f'"{self._name}" is {row["description"]}. Its server is not running.')
         self._voice.step(f'The broker lists "{self._name}" as {row["kind"]} and {row["status"]}.', "GET /api/v1/llms")
 
     async def _published(self) -> dict:
@@ -102,14 +105,23 @@ class Story:
                 return row
             await asyncio.sleep(POLL_S)
 
-    async def _ask_sleeping(self, llm: Sleeper) -> None:
-        answer = await self._ask(llm.prompt, "a streaming request, while the LLM is asleep")
-        if not answer.text or (llm.echoes and llm.prompt not in answer.text):
+    async def _ask_sleeping(self) -> None:
+        answer = await self._ask(sleeper.PROMPT, "a streaming request, while the LLM is asleep")
+        if sleeper.PROMPT not in answer.text:
             raise AskFailed(f"the answer is not what this LLM says: {answer.text!r}")
         row = await self._client.llm(self._name)
         if row is None or row["status"] != "active":
             raise AskFailed(f"after an answer the LLM must be active, but its row is {row}")
         self._voice.step(f'The broker lists "{self._name}" as {row["status"]}: the request woke it.')
+
+    async def _wait_for_sleep(self) -> None:
+        self._voice.step(f"Nobody asks for {sleeper.IDLE_S:g} s.")
+        await self._publisher.during(self._hibernating(), SLEEP_S, f"did not put {self._name!r} to sleep")
+        self._voice.step(f'The broker lists "{self._name}" as hibernating: the publisher has stopped its server.')
+
+    async def _hibernating(self) -> None:
+        while (await self._client.llm(self._name) or {}).get("status") != "hibernating":
+            await asyncio.sleep(POLL_S)
 
     async def _ask(self, prompt: str, what: str) -> Answer:
         self._voice.step(f"A client sends {what}.", f'POST /v1/chat/completions  "{prompt}"')

@@ -1,33 +1,54 @@
-"""``scripts/engine-llamacpp``: the story of ``scripts/run``, with llama.cpp as the LLM that is woken."""
+"""``scripts/engine-…``: the story of one real engine. Ends with 0, or with 1 and the reason."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import os
+import signal
 import sys
-from pathlib import Path
 
-from demo.ending import tell
-from demo.sleeper import Sleeper
+from demo.part import PartFailed
+from demo.place import Place
 from demo.voice import Voice
-
-HERE = Path(__file__).resolve().parent
-PYTHON = HERE.parent.parent / ".venv-engines" / "bin" / "python"
-
-LLAMACPP = Sleeper(
-    name="llamacpp", model="tiny-random", prompt="Good morning!",
-    description="llama.cpp with a tiny model of random weights: it answers nonsense",
-    program=(str(PYTHON), str(HERE / "llamacpp_server.py"), "--model", str(PYTHON.parent.parent / "tiny-random.gguf")),
-)
+from engines.asking import AskFailed
+from engines.known import ENGINES
+from engines.story import Story
 
 
 def main() -> int:
-    arguments = argparse.ArgumentParser(prog="scripts/engine-llamacpp", description=__doc__)
+    name = sys.argv[1]
+    arguments = argparse.ArgumentParser(prog=f"scripts/engine-{name}", description=ENGINES[name].description)
     arguments.add_argument("--once", action="store_true", help="end after the story, with exit code 0 or 1")
     arguments.add_argument("--port", type=int, help="the broker's port (default: 8080 if free, else any)")
-    told = arguments.parse_args()
+    told = arguments.parse_args(sys.argv[2:])
+    # It is how we were found; what we start, the engine among it, is to find nothing but its own.
+    os.environ.pop("PYTHONPATH", None)
+    voice = Voice(sys.stdout)
     try:
-        return tell(Voice(sys.stdout), LLAMACPP, port=told.port, once=told.once)
-    except (KeyboardInterrupt, BrokenPipeError):
+        with Place.temporary() as place:
+            return asyncio.run(_until_signal(voice, Story(voice, ENGINES[name], place.folder, told.port), told.once))
+    except BrokenPipeError:
+        return 1
+
+
+async def _until_signal(voice: Voice, story: Story, once: bool) -> int:
+    telling = asyncio.current_task()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, telling.cancel)
+    told = False
+    try:
+        async with story:
+            await story.tell()
+            told = True
+            if not once:
+                await story.stay()
+        return 0
+    except asyncio.CancelledError:
+        voice.say("Everything is stopped." if told else "Stopped before the end.")
+        return 0 if told and not once else 1
+    except (PartFailed, AskFailed) as failure:
+        voice.failed(str(failure))
         return 1
 
 

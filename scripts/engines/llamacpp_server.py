@@ -1,15 +1,14 @@
-"""llama.cpp's own HTTP server on one port, for as long as somebody holds the leash.
+"""llama.cpp's own HTTP server on one port, until it is told to end: ``llamacpp_server.py <model> <port>``.
 
-Says one line on its standard output when it is ready; llama.cpp's log goes to
-standard error. The tiny model is made when its file is not there yet.
+Its log goes to standard output, as llama.cpp writes it.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
+import signal
 import sys
-from pathlib import Path
+
+import xllamacpp
 
 MOST_TOKENS = 24
 SLOTS = 4
@@ -17,34 +16,17 @@ CONTEXT = 4096
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description="llama.cpp's HTTP server with a tiny random model.")
-    arguments.add_argument("--model", type=Path, required=True, help="the model's file; made if it is not there")
-    arguments.add_argument("--port", type=int, required=True)
-    arguments.add_argument("--leash", help="end when nobody holds this pipe open any more")
-    told = arguments.parse_args()
-    # Its log goes to both outputs, and the first line of ours says that it is ready.
-    ready = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    if not told.model.exists():
-        from tiny_model import write_tiny_model
-
-        write_tiny_model(told.model)
-    server = _serve(told.model, told.port)
-    print(f"llama.cpp listens on {server.listening_address}/v1", file=ready, flush=True)
-    if told.leash:
-        with open(told.leash, "rb") as leash:
-            leash.read()
-    else:
-        sys.stdin.read()
     # The C++ server has nothing to save, and its threads need not be waited for.
-    os._exit(0)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    model, port = sys.argv[1:]
+    server = _serve(model, int(port))
+    print(f"llama.cpp listens on {server.listening_address}/v1", flush=True)
+    signal.pause()
 
 
-def _serve(model: Path, port: int):
-    import xllamacpp
-
+def _serve(model: str, port: int) -> xllamacpp.Server:
     told = xllamacpp.CommonParams()
-    told.model.path = str(model)
+    told.model.path = model
     told.n_ctx = CONTEXT
     told.n_parallel = SLOTS
     told.n_gpu_layers = 0

@@ -155,9 +155,16 @@ def test_a_mistake_is_named_with_file_line_entry_and_field(tmp_path, written, sa
 @pytest.mark.parametrize(
     "text, said",
     [
-        ("[]", "publisher.json: must be an object { … }"),
+        ("[]", 'publisher.json: must hold fields, such as "broker" and "providers"'),
         ('{"broker": "http://x",\n "providers": [}', "publisher.json:2:16: Expecting value"),
-        ("", "publisher.json:1:1: Expecting value"),
+        ("", "publisher.json:1:1: Expecting value; the file is empty"),
+        ('{"a": [', "publisher.json:1:8: Expecting value; the file ends too early"),
+        ("{'broker': 1}", "publisher.json:1:2: Expecting property name enclosed in double quotes; JSON has its texts in "
+         "double quotes"),
+        ('{"providers": [{"publish": True}]}', "publisher.json:1:28: Expecting value; JSON writes true, false and null"),
+        (r'{"a": "C:\models"}', "publisher.json:1:10: Invalid \\escape; in a text of JSON each \\ is "
+         "written twice"),
+        ("broker: http://x\n", "publisher.json:1:1: Expecting value; if this is YAML, let the file's name end in .yaml"),
         ('{\n  // mine\n}', "publisher.json:2:3: Expecting property name enclosed in double quotes; JSON has no comments, "
          "a file that ends in .yaml may have them"),
         ('{"broker": NaN}', "publisher.json: NaN is not a number that JSON has"),
@@ -181,7 +188,7 @@ def test_a_folder_and_foreign_bytes_are_no_config(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         read_config(tmp_path)
     (tmp_path / "publisher.json").write_bytes(b"\xff\xfe{\0}\0")
-    with pytest.raises(ConfigError, match="^publisher.json: is not UTF-8 text$"):
+    with pytest.raises(ConfigError, match="^publisher.json: is not UTF-8 text: save it as UTF-8$"):
         read_config(tmp_path / "publisher.json")
 
 

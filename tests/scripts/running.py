@@ -7,6 +7,7 @@ test may take as long as that takes.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -41,13 +42,13 @@ def script(stage: Stage, name: str, *words: str) -> Process:
 
 
 def left_of(stage: Stage) -> list[str]:
-    """Command lines of running processes that name the stage's folder."""
+    """Command lines of running processes that name the stage's folder, or work in it."""
     mark = str(stage.folder).encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             line = entry.read_bytes()
-            if mark in line:
+            if mark in line or mark in os.readlink(os.fsencode(entry.with_name("cwd"))):
                 found.append(line.replace(b"\0", b" ").decode(errors="replace"))
     return found
 

@@ -25,6 +25,7 @@ async def test_once_tells_how_a_request_wakes_a_sleeping_llm(tmp_path):
             "A broker listens on http://127.0.0.1:", 'publishes the LLM "demo"', "no real LLM",
             "virtual and hibernating", "while the LLM is asleep", "You said: Good morning!", "11 tokens in",
             "active: the request woke it", "now that it is awake",
+            "Nobody asks for 2 s.", "hibernating: the publisher has stopped its server",
         ]
         found = [run.log().find(sentence) for sentence in sentences]
         assert -1 not in found and found == sorted(found), run.log()
@@ -78,6 +79,9 @@ async def test_a_killed_run_leaves_no_process_behind(tmp_path):
     with scripts(tmp_path) as stage:
         run = script(stage, "run")
         await run.said(STAYS, 50)
+        url = re.search(r"listens on (http://\S+),", run.log()).group(1)
+        async with client(url) as asks:
+            await asks.chat("demo", messages=[{"role": "user", "content": "be there"}])
         assert any("backend.py" in line for line in left_of(stage))
         run.kill()
         assert_nothing_left_of(stage, 15)

@@ -11,12 +11,12 @@ import json
 import pkgutil
 import re
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from pydantic import BaseModel
 
 import broker
 import broker.http
@@ -28,9 +28,12 @@ from broker.relay.inbound import _STATUS
 from broker.settings import Settings, variable
 from broker.store import keys, scripts
 from publisher import failures
-from publisher.cli import publisher as publisher_command
-from publisher.config_file import read_config
-from publisher.config_schema import AgentEntry, CommandSleep, CommandWake, File, HttpSleep, HttpWake, ProviderEntry
+from publisher.cli.main import publisher as publisher_command
+from publisher.config.file import read_config
+from publisher.config.recipe_schema import Sleep, Wake
+from publisher.config.schema import AgentEntry, BrokerEntry, ConfigFile, ModelEntry, ProviderEntry
+from scripts.racing.__main__ import main as sleep_race_command
+from tests.publisher.config.shown import secret_files, shown_configs, variables
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -99,14 +102,20 @@ def test_every_error_code_is_told_with_its_status():
 
 def options(command: click.Command, name: str) -> list[tuple[str, str]]:
     if isinstance(command, click.Group):
-        return [found for verb, child in command.commands.items() for found in options(child, f"{name} {verb}")]
+        within = click.Context(command)  # verbs may be loaded one by one, when they are asked for
+        verbs = [(verb, command.get_command(within, verb)) for verb in command.list_commands(within)]
+        return [found for verb, child in verbs for found in options(child, f"{name} {verb}")]
     flags = [flag for parameter in command.params if isinstance(parameter, click.Option) for flag in parameter.opts]
     return [(name, flag) for flag in flags]
 
 
 @pytest.mark.parametrize(
     ("command", "name", "where"),
-    [(broker_command, "broker", "operations.md"), (publisher_command, "publisher", "publisher.md")],
+    [
+        (broker_command, "broker", "operations.md"),
+        (publisher_command, "publisher", "publisher.md"),
+        (sleep_race_command, "sleep-race", "architecture.md"),
+    ],
 )
 def test_every_command_and_option_is_told(command, name, where):
     text = page(where)
@@ -114,6 +123,14 @@ def test_every_command_and_option_is_told(command, name, where):
     for verb in {verb for verb, _ in found}:
         assert verb in text, f"docs/{where} does not tell of `{verb}`"
     told(text, sorted({flag for _, flag in found}))
+
+
+def test_every_program_in_scripts_is_told():
+    programs = [path.name for path in (ROOT / "scripts").iterdir() if path.is_file() and path.read_text().startswith("#!")]
+    assert {"run", "test", "bench"} <= set(programs)
+    text = "\n".join(path.read_text() for path in PAGES)
+    missing = [name for name in programs if not re.search(rf"scripts/{name}\b(?!-)", text)]
+    assert not missing, f"no document tells of scripts/{missing}"
 
 
 def test_every_metric_is_told():
@@ -152,32 +169,36 @@ def test_every_field_of_the_wire_is_told():
         assert f'"kind":"{kind}"' in text
 
 
-def fields_of(kind: type[BaseModel], path: str = "") -> list[str]:
-    return [f"{path}{name}" for name in kind.model_fields]
+def fields_of(kind: type[msgspec.Struct], path: str = "") -> list[str]:
+    return [f"{path}{field.encode_name}" for field in msgspec.structs.fields(kind)]
 
 
 def test_every_field_of_the_config_file_is_told():
-    entries = {"providers": ProviderEntry, "agents": AgentEntry}
-    told(page("publisher.md"), [name for name in fields_of(File) if name not in entries])
-    for name, kind in entries.items():
-        told(page("publisher.md"), fields_of(kind, f"{name}[]."))
-    for kind in (HttpWake, CommandWake, HttpSleep, CommandSleep):
-        told(page("publisher.md"), fields_of(kind))
-        told(page("virtual-llms.md"), fields_of(kind))
+    text = page("publisher.md")
+    entries = {"brokers": BrokerEntry, "providers": ProviderEntry, "agents": AgentEntry}
+    told(text, [name for name in fields_of(ConfigFile) if name not in entries])
+    for name, kind in {**entries, "providers[].models": ModelEntry}.items():
+        told(text, fields_of(kind, f"{name}[]."))
 
 
-def test_the_config_files_that_are_shown_can_be_used(tmp_path, monkeypatch):
-    for name in ("BROKER_TOKEN", "VLLM_KEY", "WAKE_KEY"):
-        monkeypatch.setenv(name, "secret")
-    shown = [
-        block for path in PAGES for block in re.findall(r"^ *```json\n(.*?)^ *```", path.read_text(), re.DOTALL | re.MULTILINE)
-        if '"providers"' in block
-    ]
-    assert len(shown) >= 2
-    for block in shown:
-        file = tmp_path / "publisher.json"
-        file.write_text(block)
-        assert read_config(file).providers
+@pytest.mark.parametrize("kind", [*get_args(Wake), *get_args(Sleep)], ids=lambda kind: kind.__name__)
+def test_every_kind_of_recipe_is_told_with_its_fields(kind):
+    told(page("publisher.md"), ["type", kind.__struct_config__.tag, *fields_of(kind)])
+
+
+@pytest.mark.parametrize(("name", "text"), shown_configs())
+def test_the_config_files_that_are_shown_can_be_used(tmp_path, monkeypatch, name, text):
+    for variable_name in variables(text):
+        monkeypatch.setenv(variable_name, "secret")
+    for file in secret_files(text):
+        (tmp_path / file).write_text("secret\n")
+    (tmp_path / name).write_text(text)
+    config = read_config(tmp_path / name)
+    assert config.providers or config.unpublished
+
+
+def test_config_files_are_shown():
+    assert len(shown_configs()) >= 2
 
 
 def test_json_that_is_shown_is_json():

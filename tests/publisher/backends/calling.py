@@ -18,3 +18,13 @@ async def calling(
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
     async with aiohttp.ClientSession(timeout=timeout) as http:
         yield backend_of(type_, http, url, api_key, check_timeout_s)
+
+
+async def chat(backend: Backend, model: str = "m") -> int:
+    """One short request, its answer read to the end and closed; its status."""
+    answer = await backend.infer("chat", b'{"model": "%s", "messages": []}' % model.encode(), False)
+    try:
+        await answer.read()
+    finally:
+        answer.close()
+    return answer.status

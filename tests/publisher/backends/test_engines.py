@@ -37,7 +37,7 @@ async def test_each_runs_as_a_process_and_says_where(kind):
         assert [model["id"].removesuffix(":latest") for model in await eventually(listed)][0] == "a"
     finally:
         process.kill()
-        await process.wait()
+        await process.communicate()  # its pipe too comes to its end here
 
 
 async def test_a_sleeping_vllm_notes_who_sends_it_a_request():

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from publisher.failures import BackendBroken, BackendUnreachable, RecipeFailed
-from tests.publisher.backends.calling import calling
+from tests.publisher.backends.calling import calling, chat
 from tests.support.engines import KINDS, Engine
 from tests.support.waiting import eventually
 
@@ -100,12 +100,16 @@ async def test_a_server_that_wants_a_key_says_so_and_takes_it(kind):
 
 
 @pytest.mark.parametrize("kind", NATIVE)
-async def test_a_redirect_is_never_followed(kind):
+async def test_a_redirect_is_never_followed_by_questions_orders_or_requests(kind):
     async with serving(kind) as other, serving(kind) as engine, calling(type_of(kind), engine.url) as backend:
-        engine.faults["*"] = (307, None)
+        engine.faults["*"] = other.url
         assert not await backend.available("m", False)
         with pytest.raises(BackendBroken, match="answered 307"):
             await backend.models()
+        for call in (backend.load("m", None), backend.unload("m", None)):
+            with pytest.raises(RecipeFailed, match="307"):
+                await call
+        assert await chat(backend) == 307
         assert not other.seen
 
 

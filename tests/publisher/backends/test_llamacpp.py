@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from publisher.failures import RecipeFailed
-from tests.publisher.backends.calling import calling
+from tests.publisher.backends.calling import calling, chat
 from tests.support.engines import LlamaCpp, LlamaCppRouter
 from tests.support.waiting import eventually
 
@@ -20,7 +20,7 @@ async def test_the_url_may_be_the_root_or_the_openai_api(path):
         assert await backend.available("a", False) and await backend.available("a", True)
         assert await backend.models() == ["a"]
         assert await backend.slots("a") == 4
-        assert (await backend.infer("chat", b'{"model": "a"}', False)).status == 200
+        assert await chat(backend, "a") == 200
 
 
 @pytest.mark.parametrize("resident", [False, True])
@@ -41,7 +41,7 @@ async def test_one_that_sleeps_wakes_itself_so_it_is_available_but_not_in_memory
         assert await backend.available("a", False)
         assert not await backend.available("a", True)
         assert await backend.slots("a") == 4 and engine.sleeping
-        assert (await backend.infer("chat", b'{"model": "a"}', False)).status == 200
+        assert await chat(backend, "a") == 200
         assert await backend.available("a", True)
 
 

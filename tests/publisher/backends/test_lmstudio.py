@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from publisher.failures import BackendBroken, RecipeFailed
-from tests.publisher.backends.calling import calling
-from tests.support.engines import LMStudio
+from tests.publisher.backends.calling import calling, chat
+from tests.support.engines import LMStudio, Model
 
 
 @pytest.mark.parametrize("path", ["", "/v1", "/v1/", "/api/v1", "/api/v0"])
 async def test_the_url_may_be_the_root_or_any_of_its_apis(path):
     async with LMStudio(["a"]) as engine, calling("lmstudio", engine.url + path) as backend:
         assert await backend.available("a", False)
-        assert (await backend.infer("chat", b'{"model": "a"}', False)).status == 200
-    assert [seen.path for seen in engine.seen] == ["/api/v1/models", "/v1/chat/completions"]
+        assert await chat(backend, "a") == 200
+    assert [seen.path for seen in engine.seen] == ["/api/v1/models", "/v1/models", "/v1/chat/completions"]
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -27,8 +27,26 @@ async def test_all_models_are_listed_those_that_embed_too(old):
 async def test_a_model_that_is_not_loaded_is_available_but_not_in_memory(old):
     async with LMStudio(["a", "b"], old=old) as engine, calling("lmstudio", engine.url) as backend:
         assert await backend.available("a", False) and not await backend.available("a", True)
-        assert (await backend.infer("chat", b'{"model": "a"}', False)).status == 200
+        assert await chat(backend, "a") == 200
         assert await backend.available("a", True) and not await backend.available("b", True)
+
+
+@pytest.mark.parametrize("old", [False, True])
+async def test_told_not_to_load_by_itself_only_what_is_loaded_is_available(old):
+    here = Model("b", loaded=True, instances=["b"])
+    async with LMStudio(["a", here], jit=False, old=old) as engine, calling("lmstudio", engine.url) as backend:
+        assert await backend.available("b", False) and not await backend.available("a", False)
+        assert (await chat(backend, "b"), await chat(backend, "a")) == (200, 404)
+        assert engine.loaded == ["b"]
+
+
+async def test_a_model_goes_by_the_quantization_that_is_selected():
+    async with LMStudio(["a"], variants={"a": "a@q4_k_m"}) as engine, calling("lmstudio", engine.url) as backend:
+        assert not await backend.available("a@q4_k_m", True)
+        await backend.load("a@q4_k_m", None)
+        assert await backend.available("a@q4_k_m", True) and engine.loaded == ["a"]
+        await backend.unload("a@q4_k_m", None)
+        assert engine.loaded == []
 
 
 async def test_it_is_loaded_once_however_often_it_is_ordered():

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from publisher.failures import RecipeFailed
-from tests.publisher.backends.calling import calling
+from tests.publisher.backends.calling import calling, chat
 from tests.support.engines import Ollama
 from tests.support.waiting import eventually
 
@@ -17,7 +17,7 @@ async def test_the_url_may_be_the_root_or_either_api(path):
     async with Ollama(["a"]) as engine, calling("ollama", engine.url + path) as backend:
         assert await backend.models() == ["a:latest"]
         assert await backend.available("a", False)
-        assert (await backend.infer("chat", b'{"model": "a"}', False)).status == 200
+        assert await chat(backend, "a") == 200
     assert [seen.path for seen in engine.seen] == ["/api/tags", "/api/version", "/v1/chat/completions"]
 
 

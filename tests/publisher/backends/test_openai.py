@@ -8,9 +8,11 @@ import json
 
 import aiohttp
 import pytest
+from aiohttp import web
 
+from publisher.backends.openai import OpenAIBackend
 from publisher.failures import BackendBroken, BackendUnreachable, RecipeFailed
-from tests.publisher.backends.calling import calling
+from tests.publisher.backends.calling import calling, chat
 from tests.support.backend import Backend, Script
 from tests.support.engines import VLLM
 
@@ -25,6 +27,7 @@ async def test_a_request_goes_to_its_operations_path_byte_for_byte(operation, pa
     async with Backend() as server, calling("openai", server.url) as backend:
         answer = await backend.infer(operation, BODY, False)
         said = await answer.read()
+        answer.close()
     assert (answer.status, answer.content_type) == (200, "application/json") and json.loads(said)
     assert (server.seen[0].path, server.seen[0].body) == (path, BODY)
     assert server.seen[0].headers["Accept-Encoding"] == "identity"
@@ -54,6 +57,7 @@ async def test_a_refusal_is_an_answer_too(status):
     async with Backend(script=Script(status=status)) as server, calling("openai", server.url) as backend:
         answer = await backend.infer("chat", BODY, False)
         assert answer.status == status and b"scripted" in await answer.read()
+        answer.close()
 
 
 async def test_a_redirect_is_handed_on_and_never_followed():
@@ -61,7 +65,7 @@ async def test_a_redirect_is_handed_on_and_never_followed():
         server.faults["*"] = "redirect"
         answer = await backend.infer("chat", BODY, False)
         answer.close()
-        assert answer.status == 302
+        assert answer.status == 307
         assert [seen.path for seen in server.seen] == ["/v1/chat/completions"]
 
 
@@ -99,7 +103,7 @@ async def test_the_key_goes_along_as_a_bearer_token():
     async with VLLM(api_key="sk-1") as server, calling("openai", f"{server.url}/v1", "sk-1") as backend:
         assert await backend.models() == ["m"]
         assert await backend.available("m", False)
-        assert (await backend.infer("chat", BODY, False)).status == 200
+        assert await chat(backend) == 200
     assert {headers["Authorization"] for headers in server.headers} == {"Bearer sk-1"}
 
 
@@ -145,6 +149,7 @@ async def test_a_key_that_cannot_be_sent_is_not_told():
 async def test_any_answer_below_500_is_a_server_that_is_up(status, up):
     async with VLLM() as server, calling("openai", f"{server.url}/v1") as backend:
         server.faults["/v1/models"] = status
+        server.faults["/health"] = 404
         assert await backend.available("m", False) is up
         assert await backend.available("m", True) is up
 
@@ -184,7 +189,33 @@ async def test_a_server_that_dies_in_the_middle_of_a_stream_is_noticed():
         with pytest.raises((aiohttp.ClientError, OSError)):
             while await answer.content.readany():
                 pass
+        answer.close()
         with pytest.raises(BackendUnreachable):
             await backend.infer("chat", BODY, False)
         await server.revive()
-        assert (await backend.infer("chat", BODY, False)).status == 200
+        assert await chat(backend) == 200
+
+
+async def test_a_server_whose_list_of_models_fails_is_available_when_it_says_that_it_is_well():
+    healths = iter([200, 503])
+
+    async def health(request: web.Request) -> web.Response:
+        return web.Response(status=next(healths))
+
+    async def models(request: web.Request) -> web.Response:
+        return web.Response(status=500)
+
+    app = web.Application()
+    app.router.add_get("/health", health)
+    app.router.add_get("/v1/models", models)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        async with aiohttp.ClientSession() as http:
+            backend = OpenAIBackend(http, f"http://127.0.0.1:{runner.addresses[0][1]}/v1", None, 2.0)
+            assert await backend.available("m", False) is True
+            assert await backend.available("m", False) is False
+    finally:
+        await runner.cleanup()

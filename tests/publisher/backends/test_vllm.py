@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 from publisher.failures import RecipeFailed
-from tests.publisher.backends.calling import calling
+from tests.publisher.backends.calling import calling, chat
 from tests.support.engines import VLLM
-
-CHAT = b'{"model": "m", "messages": []}'
 
 
 @pytest.mark.parametrize("path", ["", "/v1", "/v1/"])
@@ -16,7 +14,7 @@ async def test_the_url_may_be_the_root_or_the_openai_api(path):
     async with VLLM() as engine, calling("vllm", engine.url + path) as backend:
         assert await backend.available("m", False)
         assert await backend.models() == ["m"]
-        assert (await backend.infer("chat", CHAT, False)).status == 200
+        assert await chat(backend) == 200
 
 
 @pytest.mark.parametrize("resident", [False, True])
@@ -27,7 +25,7 @@ async def test_a_sleeping_server_is_not_available_until_it_is_woken(resident):
         assert engine.sleeping and not await backend.available("m", resident)
         await backend.load("m", None)
         assert not engine.sleeping and await backend.available("m", resident)
-        assert (await backend.infer("chat", CHAT, False)).status == 200
+        assert await chat(backend) == 200
         assert (engine.insulted, engine.nonsense) == (0, 0)
 
 

@@ -9,7 +9,8 @@ from publisher.check.backend import check_backend, sights
 from publisher.check.names import check_names
 from publisher.config.values import Command, Native, Pattern, Provider, Recipe
 from tests.publisher.check.looking import answering, levels, short
-from tests.support.engines.llamacpp import LlamaCpp
+from tests.support.engines.llamacpp import LlamaCpp, LlamaCppRouter
+from tests.support.engines.lmstudio import LMStudio
 from tests.support.engines.ollama import Ollama
 from tests.support.engines.vllm import VLLM
 
@@ -146,3 +147,43 @@ async def test_a_server_of_another_type_is_told_from_the_right_one():
     async with answering(lambda request: web.Response(text="<html>hello", content_type="text/html")) as url:
         found = await looked(Provider("q", url, "m", type="vllm"))
     assert found[0].startswith("warning: ") and "type" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("server", "type_", "path", "remedy"),
+    [
+        (Ollama, "openai", "", 'set "type": "ollama", or let its url end in /v1'),
+        (LMStudio, "openai", "", 'set "type": "lmstudio", or let its url end in /v1'),
+        (VLLM, "ollama", "", 'set "type": "vllm"'),
+        (LlamaCpp, "lmstudio", "/v1", 'set "type": "llamacpp"'),
+        (Ollama, "vllm", "", 'set "type": "ollama"'),  # it has the list, and not the rest
+        (LMStudio, "llamacpp", "", 'set "type": "lmstudio"'),
+    ],
+)
+async def test_who_really_answers_is_told_with_what_to_write(server, type_, path, remedy):
+    async with server(["m"]) as there:
+        found = await looked(Provider("q", there.url + path, "m", type=type_))
+        assert there.loads == 0
+    assert any(one.startswith("warning: ") and one.endswith(f" answers there: {remedy}") for one in found), found
+
+
+async def test_an_openai_server_without_its_v1_is_told_where_its_api_begins():
+    def answer(request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "m"}]}) if request.path == "/v1/models" else web.Response(status=404)
+
+    async with answering(answer) as url:
+        for type_ in ("openai", "ollama"):
+            found = await looked(Provider("q", url, "m", type=type_))
+            assert found[0].endswith("let its url end in /v1"), found
+
+
+async def test_a_server_that_could_not_follow_a_native_recipe_is_an_error():
+    async with LlamaCpp(["m"]) as one, LlamaCppRouter(["m"]) as router, LMStudio(["m"], old=True) as old:
+        needs = "error: the server cannot load and unload models by itself, as its native recipe wants | "
+        single = await looked(Provider("q", one.url, "m", type="llamacpp", wake=NATIVE, sleep=NATIVE))
+        assert any(found.startswith(needs + "start llama-server without a model") for found in single), single
+        older = await looked(Provider("q", old.url, "m", type="lmstudio", wake=NATIVE, sleep=NATIVE))
+        assert any(found.startswith(needs + "update LM Studio to 0.4") for found in older), older
+        able = await looked(Provider("q", router.url, "m", type="llamacpp", wake=NATIVE, sleep=NATIVE))
+        assert not any(found.startswith("error") for found in able), able
+        assert router.loads == old.loads == 0

@@ -98,7 +98,10 @@ async def test_programs_must_be_there_and_executable_and_are_not_run(home):
     assert await of(Command(str(program))) == [f"error: {program} is not executable | chmod +x {program}"]
     program.chmod(0o755)
     assert await of(Command(str(program)), Process("start", directory=str(home), env={"PATH": str(home)})) == WELL
-    assert await of(Command("./start", directory=str(home))) == WELL
+    together = f"{program} --now"
+    assert await of(Command(together)) == [
+        f"error: there is no program {together} | {program} is there: the rest belongs into args"
+    ]
     assert not (home / "ran").exists()
     assert await of(Command(str(home))) == [f"error: {home} is a folder | name the program in it"]
     assert await of(Command(str(home / "no"))) == [f"error: there is no program {home / 'no'} | correct its path"]

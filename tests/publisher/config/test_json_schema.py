@@ -64,10 +64,11 @@ def test_a_full_file_fits_and_variables_may_stand_anywhere_but_in_kinds():
 
 
 def test_what_the_schema_refuses_the_reader_refuses_and_the_other_way_round(tmp_path):
-    """Except for numbers written as texts, which a variable may bring, and for what one field forbids another."""
+    """Except for what a variable may bring, or is written like one, and for what one field forbids another."""
     between_fields = ("beside", "native works", "is for waking", "is for putting", "stops the process", "one process",
                       "has the same", "must hold {model}", "needs a", "that can be called", "takes models out",
-                      "process cannot", "belongs into wake", "which only a pattern", "url: is missing", "name: is missing")
+                      "process cannot", "belongs into wake", "which only a pattern", "url: is missing", "name: is missing",
+                      "holds a ${", "unloads the model at once")
     for at in places(FULL):
         for value in WRONG if at else ():
             written = changed(at, value)

@@ -82,6 +82,19 @@ def test_a_home_folder_is_filled_in(tmp_path):
     assert told.wake.process == Process(f"{home}/bin/serve", directory=home, log_file=f"{home}/x.log")
 
 
+@pytest.mark.parametrize(
+    ("command", "directory", "found"),
+    [
+        ("bin/up.sh", None, "bin/up.sh"), ("./up.sh", None, "up.sh"), ("./up.sh", "my bin", "my bin/up.sh"),
+        ("../up.sh", "a", "up.sh"),
+    ],
+)
+def test_a_program_with_a_path_is_found_wherever_the_publisher_starts(tmp_path, command, directory, found):
+    told = provider(tmp_path, wake={"type": "command", "command": command, "directory": directory}).wake.steps[0]
+    assert told.command == str(tmp_path / found)
+    assert provider(tmp_path, wake={"type": "command", "command": "docker"}).wake.steps[0].command == "docker"
+
+
 @pytest.mark.parametrize("mac", ["AA-BB-CC-DD-EE-FF", "aabb.ccdd.eeff", MAC])
 def test_a_mac_may_be_written_in_three_ways(tmp_path, mac):
     assert provider(tmp_path, wake={"type": "wake-on-lan", "mac": mac}).wake.steps[0].mac == mac
@@ -93,7 +106,7 @@ def test_what_is_no_mac_is_refused(tmp_path, mac):
     assert said == 'wake.mac: must be a MAC address like "aa:bb:cc:dd:ee:ff"'
 
 
-@pytest.mark.parametrize("time", ["30m", "-1", "1h30m", "1.5h", "0", "90"])
+@pytest.mark.parametrize("time", ["30m", "-1", "1h30m", "1.5h", "0.5s", "90"])
 def test_times_as_ollama_reads_them(tmp_path, time):
     assert provider(tmp_path, type="ollama", wake={"type": "native", "keepAlive": time}).wake.steps[0].keep_alive == time
 
@@ -112,6 +125,10 @@ def test_times_as_ollama_reads_them(tmp_path, time):
          "sleep.keepAlive: is for waking a model of an ollama server only"),
         ({"type": "ollama", "wake": {"type": "native", "keepAlive": "soon"}},
          'wake.keepAlive: must be a time like "30m", or -1 for ever'),
+        ({"type": "ollama", "wake": {"type": "native", "keepAlive": 0}},
+         'wake.keepAlive: unloads the model at once: write a time like "30m", or -1 for ever'),
+        ({"type": "ollama", "wake": {"type": "native", "keepAlive": "0m"}},
+         'wake.keepAlive: unloads the model at once: write a time like "30m", or -1 for ever'),
         ({"type": "ollama", "sleep": {"type": "native", "level": 1}},
          "sleep.level: is for putting a vllm server to sleep only"),
         ({"type": "vllm", "wake": {"type": "native", "level": 1}}, "wake.level: is for putting a vllm server to sleep only"),

@@ -73,19 +73,23 @@ def test_a_mistake_is_named_with_its_line(tmp_path, old, new, said):
 
 
 BROKEN = {
-    "a: b: c": ":1:5: mapping values are not allowed in this context",
+    "a: b: c": ':1:5: mapping values are not allowed in this context: a text that holds ": " belongs in quotes, unless '
+    'the line above lacks its ":"',
+    "providers:\n  - name: a\n   url: b": ":3:4: did not find expected '-' indicator: fields of one object must begin in "
+    "the same column",
+    "models: [a, b\nurl: c": ":2:4: did not find expected ',' or ']': a bracket, a comma or a quote is missing, here or before",
     "token: *k3y": ":1:8: * begins an alias here and is not a proper one; if text is meant, put it in quotes",
     "token: &": ":1:9: & begins an anchor here and is not a proper one; if text is meant, put it in quotes",
     "token: !k!3y x": ":1:8: ! begins a tag here and is not a proper one; if text is meant, put it in quotes",
     "token: @k3y": ":1:8: no text can begin with this sign; if text is meant, put it in quotes",
     "providers:\n\t- name: a": ":2:1: a tab stands where YAML wants spaces",
-    "token: 'x": ":1:10: found unexpected end of stream",
+    "token: 'x": ":1:8: the quote that opens here is never closed",
     "a: 1\n---\nb: 2": ":2:1: a second document begins here; only one can be read",
     "token: \x07": ": holds a control character",
     "[" * 100_000: ":1: is nested too deeply",
     "agents: &a [*a]": ":1: agents: refers to itself, or multiplies, by its aliases",
-    "- name: a": ": must be an object { … }",
-    "hello": ": must be an object { … }",
+    "- name: a": ': must hold fields, such as "broker" and "providers"',
+    "hello": ': must hold fields, such as "broker" and "providers"',
 }
 
 

@@ -107,6 +107,9 @@ class Typing:
         await self.until(question)
         self.type(text + "\n")
 
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
     async def interrupted(self) -> int:
         """Ctrl-C, and again when the first came just before the process began to listen."""
         for _ in range(10):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import stat
+import shlex
 import sys
 
 import pytest
@@ -67,6 +68,14 @@ async def test_repeated_flags_are_entries_in_their_order(tmp_path):
     ]
 
 
+async def test_the_commands_to_go_on_with_can_be_pasted_whatever_the_path(tmp_path):
+    path = tmp_path / "my file's.yaml"
+    done = await run_init(tmp_path, "--config", path, "--broker", NOWHERE, "--type", "ollama", "--model", "a")
+    line = next(line for line in done.err.splitlines() if "publisher run" in line)
+    if sys.platform != "win32":
+        assert shlex.split(line)[:4] == ["publisher", "run", "--config", str(path)]
+
+
 async def test_an_address_alone_publishes_all_that_it_tells(tmp_path):
     async with VLLM(["a", "b"]) as there:
         path = tmp_path / "p.yaml"
@@ -115,6 +124,18 @@ async def test_a_token_file_is_named_and_not_copied(tmp_path):
     assert not (tmp_path / "p.token").exists()
 
 
+async def test_a_token_s_file_is_read_as_a_run_reads_it(tmp_path):
+    (tmp_path / "mine").write_bytes(b"\xef\xbb\xbfhush\r\n")  # as some editors save it
+    async with Little(OPEN) as broker:
+        done = await run_init(tmp_path, "--config", tmp_path / "p.yaml", "--broker", broker.url, "--type", "ollama",
+                              "--model", "m", "--token-file", tmp_path / "mine")
+        assert done.code == 0 and broker.seen[-1][2]["Authorization"] == "Bearer hush"
+    (tmp_path / "mine").write_text("two\nlines")
+    done = await run_init(tmp_path, "--config", tmp_path / "q.yaml", "--broker", NOWHERE, "--type", "ollama", "--model", "m",
+                          "--token-file", tmp_path / "mine")
+    assert done.code == 2 and "must hold one line" in done.err and not (tmp_path / "q.yaml").exists()
+
+
 async def test_a_flag_comes_before_the_environment(tmp_path):
     (tmp_path / "mine").write_text("from-file")
     done = await run_init(tmp_path, "--config", tmp_path / "p.yaml", "--broker", NOWHERE, "--type", "ollama",
@@ -127,6 +148,7 @@ async def test_a_flag_comes_before_the_environment(tmp_path):
     [
         (["--yes"], 1, "nothing to publish: no LLM server was found"),
         (["--yes", "--broker", "b"], 2, "b: must be an address"),
+        (["--yes", "--broker", "http://me:hush@b"], 2, "http://b: must hold no user and no password"),
         (["--model", "m", "--broker", NOWHERE], 2, "--model needs --url or --type"),
         (["--name", "m", "--url", "http://x", "--broker", NOWHERE], 2, "--name needs --model"),
         (["--type", "openai", "--model", "m", "--broker", NOWHERE], 2, "--type openai needs --url"),
@@ -137,7 +159,7 @@ async def test_a_flag_comes_before_the_environment(tmp_path):
         (["--url", NOWHERE, "--broker", NOWHERE], 2, "tells no models now"),
         (["--url", "nowhere", "--model", "a", "--broker", NOWHERE], 2, "nowhere: must be an address"),
         (["--token", "a", "--token-file", "b"], 2, "--token and --token-file: give one of them"),
-        (["--token-file", "/no/such"], 2, "/no/such: cannot be read"),
+        (["--token-file", "/no/such"], 2, "/no/such cannot be read"),
         (["--api-key-file", "/no/such"], 2, "--api-key-file belongs to"),
         (["--type", "ollama", "--model", "a", "--name", "_x", "--broker", NOWHERE], 2, "name"),
         (["--type", "ollama", *"--model a --model b --name x --name x".split(), "--broker", NOWHERE], 2, '"x"'),

@@ -1,16 +1,18 @@
 """The offer of a run with nothing configured: asked on a terminal, told elsewhere."""
 
 import asyncio
+import signal
 import sys
 
 import pytest
 
 from publisher.config.values import BrokerAddress
-from publisher.find.found import Found
-from publisher.find.offer import offer, offered
+from publisher.find.found import Found, Sight
+from publisher.find.offer import commands, offer, offered
 from tests.publisher.find.little import BROKER, Little, free_port, openai_list
 from tests.publisher.find.running import Typing, environment, ran
 from tests.support.engines import Ollama, VLLM
+from tests.support.fake_broker import FakeBroker
 
 FOUND = [Found("ollama", "Ollama", "http://o", ("a", "b")), Found("vllm", "vLLM", "http://v", ("c",))]
 
@@ -115,6 +117,28 @@ async def test_without_a_terminal_two_commands_are_said_and_nothing_is_asked():
         assert f"{run} --model 'org/a b'" in done.err
         done = await ran(*offering(there.port, broker="BrokerAddress('http://me:hush@b:1/?k=hush', 'hush')"))
         assert "hush" not in done.err and "--broker http://b:1/ " in done.err
+
+
+def test_the_commands_can_be_pasted_into_any_shell():
+    found = Found("vllm", "vLLM", "http://[::1]:8000", ("a b",))
+    first, _, run = commands(Sight([found]), None)
+    assert first.startswith("publisher: nothing is configured")
+    if sys.platform != "win32":  # a zsh would look for files of that name
+        assert "--backend 'http://[::1]:8000' --model 'a b'" in run
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pty is POSIX")
+async def test_to_reload_without_a_file_unpublishes_nothing(tmp_path):
+    async with Ollama(["a"]) as there, FakeBroker() as broker:
+        code = (f"import publisher.find.addresses as a; a.PORTS = ({there.port},)\nfrom publisher.cli.main import publisher\n"
+                f"publisher(['run', '--plain', '--broker', {broker.url!r}], prog_name='publisher')")
+        async with Typing(sys.executable, "-c", code, env=environment(tmp_path, XDG_RUNTIME_DIR=str(tmp_path))) as screen:
+            await screen.answer("[Y/n/choose]")
+            await screen.until("channel open")
+            screen.signal(signal.SIGHUP)
+            await screen.until("is not used, the one before stays in force: there is no config file")
+            assert await screen.interrupted() == 0
+        assert [[one["name"] for one in told["providers"]] for told in broker.registrations] == [["a"]]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a pty is POSIX")

@@ -154,3 +154,15 @@ def test_a_cancelled_recipe_ends_its_step_and_runs_no_other(play, http, tmp_path
             assert running.cancelled() and seen == []
 
     play(test())
+
+
+def test_a_server_that_never_ends_loading_is_given_up(play, http):
+    class Hanging(Ordered):
+        async def load(self, model: str, keep_alive: str | None) -> None:
+            await asyncio.Event().wait()
+
+    async def test():
+        with pytest.raises(RecipeFailed, match="did not load the model within 0.05 s"):
+            await run_recipe(Recipe((Native(),)), tools(backend=Hanging(), native_timeout_s=0.05), waking=True)
+
+    play(test())

@@ -38,7 +38,7 @@ def test_install_writes_the_unit_and_starts_it(machine):
     ]
     text = machine.unit.read_text()
     assert f'"run" "--config" "{machine.config}"' in text and "\nType=notify\n" in text
-    assert "\nRestartPreventExitStatus=2\n" in text and "\nRestart=on-failure\n" in text
+    assert "\nRestartPreventExitStatus=2 3\n" in text and "\nRestart=on-failure\n" in text
     assert "reveille-publisher: running (1 broker, 2 rows) since " in told.stdout and "process 55" in told.stdout
     assert "loginctl enable-linger" in told.stdout and "12:00:01 channel open" in told.stdout
     assert machine.unit.stat().st_mode & 0o777 == 0o644

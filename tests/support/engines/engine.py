@@ -4,7 +4,7 @@ A fault is set by method and path, ``engine.faults["POST /api/generate"] = 500``
 the path alone, or ``"*"``, works too. Its value: a status · a dict or list (that
 JSON with 200) · ``(status, JSON)`` · "hang" (never answers) · "stall" (a head, then
 nothing) · "html" · "half" (hangs up inside the body) · "garbage" (not HTTP) ·
-"redirect".
+"redirect" · another server's url (redirected there, path and method kept).
 """
 
 from __future__ import annotations
@@ -240,8 +240,9 @@ class Engine:
             return self.refusal(fault, "made to fail", "server_error")
         if fault == "html":
             return web.Response(text="<html><h1>It works!</h1></html>", content_type="text/html")
-        if fault == "redirect":
-            return web.Response(status=302, headers={"Location": "/"})
+        if fault == "redirect" or str(fault).startswith("http"):
+            there = "/" if fault == "redirect" else f"{fault}{request.path_qs}"
+            return web.Response(status=307, headers={"Location": there})
         if fault == "hang":
             await asyncio.Event().wait()
         if fault in ("half", "stall"):

@@ -1,7 +1,8 @@
 """A fake LM Studio: loads just in time and by its REST API, each load another instance.
 
 What it does not know it answers with 200 and an error in the body, as the real
-one does. ``old``: before 0.4, without ``/api/v1``.
+one does. ``old``: before 0.4, without ``/api/v1``. ``variants``: for a model the
+name of the quantization that is selected.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ class LMStudio(Engine):
     kind = "lmstudio"
 
     def __init__(
-        self, *args: object, jit: bool = True, old: bool = False, parallel: int | None = 4, **more: object
+        self, *args: object, jit: bool = True, old: bool = False, parallel: int | None = 4,
+        variants: dict[str, str] | None = None, **more: object,
     ) -> None:
         super().__init__(*args, **more)
         self.jit = jit
         self.old = old
         self.parallel = parallel
+        self.variants = variants or {}
 
     def routes(self, router: web.UrlDispatcher) -> None:
         router.add_get("/v1/models", self._listed)
@@ -35,7 +38,8 @@ class LMStudio(Engine):
 
     def find(self, name: object) -> Model | None:
         by_instance = (model for model in self.models.values() if name in model.instances)
-        return super().find(name) or next(by_instance, None)
+        by_variant = (self.models[key] for key, variant in self.variants.items() if name == variant)
+        return super().find(name) or next(by_instance, None) or next(by_variant, None)
 
     async def admit(self, name: object) -> Model | web.Response:
         model = self.find(name)
@@ -72,7 +76,9 @@ class LMStudio(Engine):
         config: dict = {"context_length": 4096}
         if self.parallel is not None and not model.embedding:
             config["parallel"] = self.parallel
-        return {"type": "embedding" if model.embedding else "llm", "publisher": "acme", "key": model.name,
+        variant = self.variants.get(model.name)
+        several = {"variants": [variant], "selected_variant": variant} if variant else {}
+        return {**several, "type": "embedding" if model.embedding else "llm", "publisher": "acme", "key": model.name,
                 "display_name": model.name.title(), "quantization": {"name": "Q4_K_M", "bits_per_weight": 4},
                 "size_bytes": 4_000_000, "params_string": "8B", "max_context_length": 131072, "format": "gguf",
                 "loaded_instances": [{"id": one, "config": config} for one in model.instances]}

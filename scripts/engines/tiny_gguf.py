@@ -1,4 +1,4 @@
-"""Makes a Llama of 115,392 random weights, as a file that llama.cpp reads.
+"""Makes a Llama of 115,392 random weights, as a file that llama.cpp reads: ``tiny_gguf.py <file>``.
 
 Its alphabet is the 256 bytes, so that it can be told and can say anything; the
 seed is fixed, so that it says the same each time. Nothing is fetched.
@@ -6,6 +6,7 @@ seed is fixed, so that it says the same each time. Nothing is fetched.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import gguf
@@ -80,3 +81,7 @@ def _add_weights(writer: gguf.GGUFWriter, size: int) -> None:
         random(f"{block}.ffn_gate", INNER, WIDTH)
         random(f"{block}.ffn_up", INNER, WIDTH)
         random(f"{block}.ffn_down", WIDTH, INNER)
+
+
+if __name__ == "__main__":
+    write_tiny_model(Path(sys.argv[1]))
