@@ -74,6 +74,12 @@ class UnknownLLM(NotFound):
     code = "model_not_found"
 
 
+class UnknownAgent(NotFound):
+    """There is no agent of that name; `GET /api/v1/agents` lists those that there are."""
+
+    code = "unknown_agent"
+
+
 class UnknownSession(NotFound):
     """There is no such session; register again."""
 
@@ -160,6 +166,20 @@ class PublisherOffline(Unavailable):
     """publisher offline: nobody serves this LLM right now; try again when its publisher is back"""
 
     code = "publisher_offline"
+    retry_after_s = 5
+
+
+class AgentOffline(Unavailable):
+    """agent offline: its publisher is away; try again when it is back"""
+
+    code = "agent_offline"
+    retry_after_s = 5
+
+
+class AgentLLMMissing(Unavailable):
+    """The LLM that this agent is pinned to is gone."""
+
+    code = "agent_llm_missing"
     retry_after_s = 5
 
 

@@ -1,4 +1,4 @@
-"""What is kept: an LLM row, and how it looks to callers.
+"""What is kept: LLM and agent rows, and how they look to callers.
 
 Rows come out of Redis as text; here they get their types. Times are kept in
 milliseconds of Redis' clock and shown as ISO-8601 UTC.
@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
+
+#: What an agent's name follows where clients ask for a model.
+AGENT_PREFIX = "agent/"
 
 
 class LLM(msgspec.Struct, rename="camel"):
@@ -64,7 +67,7 @@ class LLM(msgspec.Struct, rename="camel"):
     @property
     def created_s(self) -> int:
         """Unix seconds of its creation, which OpenAI's model list wants."""
-        return int(datetime.fromisoformat(self.created_at).timestamp())
+        return _unix_s(self.created_at)
 
 
 class Target(NamedTuple):
@@ -88,18 +91,37 @@ class Secret(msgspec.Struct, rename="camel"):
     updated_at: str
 
 
+class Ref(msgspec.Struct):
+    """Another row as a row names it. ``id`` None: there is none of that name now."""
+
+    id: str | None = None
+    name: str = ""
+
+
+class Persona(NamedTuple):
+    """What it takes to answer for an agent: which LLM, and what is laid over the call (JSON object ``params``)."""
+
+    agent: str
+    llm: str
+    system_prompt: str
+    params: bytes
+
+
 class Agent(msgspec.Struct, rename="camel"):
-    """An agent row as its registration answers it."""
+    """An agent row as ``GET /api/v1/agents`` shows it. One of ``llm`` and ``model`` says who answers for it."""
 
     id: str
     name: str
-    kind: str
     description: str
     system_prompt: str
-    llm: dict
-    project: dict | None
+    llm: Ref | None
+    model: str | None
+    project: Ref | None
+    default_personality: Ref | None
+    proxy_model_name: str
     default_params: dict
     extras: dict
+    kind: str
     status: str
     last_heartbeat_at: str | None
     inactive_since: str | None
@@ -110,17 +132,21 @@ class Agent(msgspec.Struct, rename="camel"):
 
     @classmethod
     def read(cls, row: dict[str, str]) -> Agent:
-        project = row.get("project")
+        llm, project = row.get("llm"), row.get("project")
         return cls(
             id=row["id"],
             name=row["name"],
-            kind=row["kind"],
             description=row.get("description", ""),
             system_prompt=row.get("systemPrompt", ""),
-            llm={"name": row["llm"]},
-            project={"name": project} if project else None,
+            llm=Ref(row.get("llmId") or None, llm) if llm else None,
+            model=row.get("model") or None,
+            # Projects are no rows of their own: their name is all there is of them.
+            project=Ref(project, project) if project else None,
+            default_personality=None,
+            proxy_model_name=AGENT_PREFIX + row["name"],
             default_params=_json(row.get("defaultParams")) or {},
             extras=_json(row.get("extras")) or {},
+            kind=row["kind"],
             status=row["status"],
             last_heartbeat_at=iso(row.get("lastHeartbeatAt")),
             inactive_since=iso(row.get("inactiveSince")),
@@ -129,6 +155,15 @@ class Agent(msgspec.Struct, rename="camel"):
             created_at=iso(row.get("createdAt")) or "",
             updated_at=iso(row.get("updatedAt")) or "",
         )
+
+    @property
+    def created_s(self) -> int:
+        """Unix seconds of its creation, which OpenAI's model list wants."""
+        return _unix_s(self.created_at)
+
+
+def _unix_s(time: str) -> int:
+    return int(datetime.fromisoformat(time).timestamp())
 
 
 def iso(ms: str | None) -> str | None:

@@ -11,7 +11,9 @@ import asyncio
 from aiohttp import web
 from msgspec import structs
 
-from broker.errors import BackendFailed, Refusal, UnknownLLM
+from broker.errors import AgentLLMMissing, BackendFailed, BadRequest, Refusal, UnknownLLM
+from broker.model import Persona
+from broker.persona import as_persona
 from broker.relay.exchange import Exchange
 from broker.relay.parts import Head
 from broker.relay.relay import Call
@@ -24,11 +26,15 @@ _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 async def answer_model(request: web.Request, call: Call, voice: Voice | None = None, *others: str) -> web.StreamResponse:
-    """As ``answer``, for the LLM of the call's name, else behind that alias; else the same for each
-    of the ``others``. Aliases are looked up only when there is no such name: that costs the usual case nothing."""
+    """As ``answer``, for the LLM of the call's name, else behind that alias, else as the agent ``agent/<name>``;
+    else the same for each of the ``others``. Aliases are looked up only when there is no such name: that costs
+    the usual case nothing."""
     unknown: UnknownLLM | None = None
     for name in (call.llm, *others):
         try:
+            persona = await request.app[STORE].agents.persona(name)
+            if persona:
+                return await _answer_as(request, call, persona, voice)
             return await answer(request, structs.replace(call, llm=name), voice)
         except UnknownLLM as refusal:
             unknown = unknown or refusal
@@ -36,6 +42,16 @@ async def answer_model(request: web.Request, call: Call, voice: Voice | None = N
         if llm is not None:
             return await answer(request, structs.replace(call, llm=llm.name), voice)
     raise unknown
+
+
+async def _answer_as(request: web.Request, call: Call, persona: Persona, voice: Voice | None) -> web.StreamResponse:
+    """As ``answer``, by the LLM of an agent, with what the agent adds to the call. Raises BadRequest."""
+    if call.operation != "chat":
+        raise BadRequest(f"{persona.agent!r} is an agent, which only chats: it has no {call.operation}.", param="model")
+    try:
+        return await answer(request, structs.replace(call, llm=persona.llm, body=as_persona(call.body, persona)), voice)
+    except UnknownLLM:
+        raise AgentLLMMissing(f"The LLM {persona.llm!r} of the agent {persona.agent!r} is gone.") from None
 
 
 async def answer(request: web.Request, call: Call, voice: Voice | None = None) -> web.StreamResponse:

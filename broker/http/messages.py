@@ -1,4 +1,4 @@
-"""The Anthropic front: ``/v1/messages`` and its ``count_tokens``, before every LLM.
+"""The Anthropic front: ``/v1/messages`` and its ``count_tokens``, before every LLM and agent.
 
 The dialects translate; here are the calls and the voice of their replies. Nothing
 is passed through: also an LLM at Anthropic is reached in OpenAI's words.
@@ -13,14 +13,15 @@ from broker.dialects.messages_request import chat_of, estimated_tokens, read
 from broker.dialects.messages_shape import Asked
 from broker.dialects.messages_stream import PING, EventWriter
 from broker.dialects.openai_answer import error_in
-from broker.model import LLM
+from broker.model import LLM, Agent
 from broker.relay.exchange import Exchange
 from broker.relay.parts import Head
 
 from .answers import answer_model
 from .bodies import JSON, reply
 from .calls import call_of, read_request, translated
-from .context import ID, STORE
+from .context import ID
+from .lookup import asked_for, model_id
 from .refusals import MESSAGES_ID
 from .voice import spoken
 
@@ -37,7 +38,7 @@ async def count_tokens(request: web.Request) -> web.Response:
     """An estimate, and called one."""
     asked = translated(read, await read_request(request))
     count = translated(estimated_tokens, asked)
-    await request.app[STORE].rows.llm_asked_for(asked.model)
+    await asked_for(request, asked.model)
     response = reply({"input_tokens": count, "estimate": True})
     response.headers[MESSAGES_ID] = request[ID]
     return response
@@ -48,15 +49,16 @@ def asks(request: web.Request) -> bool:
     return "anthropic-version" in request.headers
 
 
-def model(llm: LLM) -> dict:
-    """An LLM as Anthropic's model object."""
-    return {"type": "model", "id": llm.name, "display_name": llm.name, "created_at": llm.created_at, "lifecycle": "active"}
+def model(row: LLM | Agent) -> dict:
+    """An LLM or agent as Anthropic's model object."""
+    name = model_id(row)
+    return {"type": "model", "id": name, "display_name": row.name, "created_at": row.created_at, "lifecycle": "active"}
 
 
-def models(llms: list[LLM]) -> dict:
+def models(rows: list[LLM | Agent]) -> dict:
     """All of them on one page."""
-    names = [llm.name for llm in llms] or [None]
-    return {"data": [model(llm) for llm in llms], "has_more": False, "first_id": names[0], "last_id": names[-1]}
+    names = [model_id(row) for row in rows] or [None]
+    return {"data": [model(row) for row in rows], "has_more": False, "first_id": names[0], "last_id": names[-1]}
 
 
 class MessagesVoice:

@@ -1,4 +1,4 @@
-"""The Ollama front's inference: chat, generate and embeddings, before every LLM.
+"""The Ollama front's inference: chat, generate and embeddings, before every LLM; agents chat.
 
 The dialects translate; here are the calls and the voice of their replies. A name
 may be said with ``:latest`` or without.
@@ -13,16 +13,15 @@ from broker.dialects import ollama_answer, ollama_request
 from broker.dialects.ollama_shape import Chat, Embed, Generate
 from broker.dialects.openai_answer import error_in
 from broker.dialects.reading import reader
-from broker.errors import UnknownLLM
-from broker.model import LLM
+from broker.model import LLM, Agent
 from broker.relay.exchange import Exchange
 from broker.relay.parts import Head
 
 from .answers import answer_model
 from .bodies import JSON
 from .calls import call_of, read_request, translated
-from .context import STORE
 from .embeddings import in_format
+from .lookup import asked_for
 from .voice import spoken
 
 LINES = "application/x-ndjson"
@@ -58,15 +57,9 @@ async def embeddings(request: web.Request) -> web.StreamResponse:
     return await _embeddings(request, single=True)
 
 
-async def find(request: web.Request, model: str) -> LLM:
-    """The LLM of that name or alias, with ``:latest`` or without. Raises UnknownLLM."""
-    rows = request.app[STORE].rows
-    try:
-        return await rows.llm_asked_for(model)
-    except UnknownLLM:
-        for other in spellings(model):
-            return await rows.llm_asked_for(other)
-        raise
+async def find(request: web.Request, model: str) -> LLM | Agent:
+    """The LLM of that name or alias, or the agent, with ``:latest`` or without. Raises UnknownLLM."""
+    return await asked_for(request, model, *spellings(model))
 
 
 def spellings(model: str) -> list[str]:

@@ -14,11 +14,12 @@ from broker import __version__
 from broker.dialects.ollama_shape import Show
 from broker.dialects.reading import reader
 from broker.errors import BadRequest
-from broker.model import LLM
+from broker.model import LLM, Agent
 
 from .bodies import reply
 from .calls import read_request, translated
 from .context import STORE
+from .lookup import model_id, models
 from .ollama import find
 
 #: The version of Ollama whose API this is; clients refuse to talk to older ones.
@@ -34,8 +35,7 @@ async def version(request: web.Request) -> web.Response:
 
 
 async def tags(request: web.Request) -> web.Response:
-    llms = await request.app[STORE].rows.llms()
-    return reply({"models": [listed(llm) for llm in llms]})
+    return reply({"models": [listed(row) for row in await models(request)]})
 
 
 async def ps(request: web.Request) -> web.Response:
@@ -51,11 +51,12 @@ async def show(request: web.Request) -> web.Response:
     if not name:
         raise BadRequest("`model` is missing; GET /api/tags lists the possible ones.", param="model")
     llm = await find(request, name)
-    info: dict[str, object] = {"general.architecture": llm.type, "general.basename": llm.model}
-    length = llm.extra_config.get("contextLength")
+    info: dict[str, object] = {"general.architecture": family(llm), "general.basename": llm.model or llm.llm.name}
+    extra = {} if isinstance(llm, Agent) else llm.extra_config
+    length = extra.get("contextLength")
     if isinstance(length, int):
-        info[f"{llm.type}.context_length"] = length
-    told = llm.extra_config.get("capabilities")
+        info[f"{family(llm)}.context_length"] = length
+    told = extra.get("capabilities")
     return reply({
         "modelfile": "", "parameters": "", "template": "", "license": "", "details": details(llm),
         "model_info": info, "capabilities": told if isinstance(told, list) else CAPABILITIES,
@@ -63,17 +64,21 @@ async def show(request: web.Request) -> web.Response:
     })
 
 
-def listed(llm: LLM) -> dict[str, object]:
+def listed(llm: LLM | Agent) -> dict[str, object]:
     return {
-        "name": llm.name, "model": llm.name, "modified_at": llm.updated_at, "size": 0,
+        "name": model_id(llm), "model": model_id(llm), "modified_at": llm.updated_at, "size": 0,
         # Clients tell models apart by it; it is made of the row's id.
         "digest": hashlib.sha256(llm.id.encode()).hexdigest(),
         "details": details(llm), "status": llm.status, "description": llm.description,
     }
 
 
-def details(llm: LLM) -> dict[str, object]:
+def details(llm: LLM | Agent) -> dict[str, object]:
     return {
-        "parent_model": "", "format": "", "family": llm.type, "families": [llm.type],
+        "parent_model": "", "format": "", "family": family(llm), "families": [family(llm)],
         "parameter_size": "", "quantization_level": "",
     }
+
+
+def family(row: LLM | Agent) -> str:
+    return "agent" if isinstance(row, Agent) else row.type

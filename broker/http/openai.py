@@ -1,6 +1,6 @@
 """The OpenAI front: models, chat completions, completions, embeddings.
 
-``model`` is an LLM's name, else an alias. Bodies and answers pass as they are, but for
+``model`` is an LLM's name, else an alias, else an agent as ``agent/<name>``. Bodies and answers pass as they are, but for
 embeddings in a form that the backend does not know. The model list has a path in common
 with Anthropic's, whose clients get it in their shape.
 """
@@ -9,35 +9,35 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from broker.model import LLM
+from broker.model import LLM, Agent
 
 from . import messages
 from .answers import answer_model
 from .bodies import reply
 from .calls import read_call
-from .context import STORE
 from .embeddings import in_format
+from .lookup import asked_for, model_id, models
 
 
-def model(llm: LLM) -> dict:
-    """An LLM as OpenAI's model object, with what we know besides."""
-    return {
-        "id": llm.name, "object": "model", "created": llm.created_s, "owned_by": "reveille",
-        "status": llm.status, "model": llm.model, "kind": llm.kind, "tier": llm.tier, "description": llm.description,
-        "aliases": llm.aliases,
+def model(row: LLM | Agent) -> dict:
+    """An LLM or agent as OpenAI's model object, with what we know besides."""
+    shown = {
+        "id": model_id(row), "object": "model", "created": row.created_s, "owned_by": "reveille",
+        "status": row.status, "model": row.model, "kind": row.kind, "description": row.description,
     }
+    return shown if isinstance(row, Agent) else {**shown, "tier": row.tier, "aliases": row.aliases}
 
 
 async def list_models(request: web.Request) -> web.Response:
-    llms = await request.app[STORE].rows.llms()
+    rows = await models(request)
     if messages.asks(request):
-        return reply(messages.models(llms))
-    return reply({"object": "list", "data": [model(llm) for llm in llms]})
+        return reply(messages.models(rows))
+    return reply({"object": "list", "data": [model(row) for row in rows]})
 
 
 async def get_model(request: web.Request) -> web.Response:
-    llm = await request.app[STORE].rows.llm_asked_for(request.match_info["model"])
-    return reply(messages.model(llm) if messages.asks(request) else model(llm))
+    row = await asked_for(request, request.match_info["model"])
+    return reply(messages.model(row) if messages.asks(request) else model(row))
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:

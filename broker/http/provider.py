@@ -62,7 +62,7 @@ async def register(request: web.Request) -> web.Response:
             heartbeat_seconds=request.app[LIMITS].heartbeat_s,
             protocol=PROTOCOL,
             llms=[msgspec.to_builtins(row) for row in await store.rows.llms_named([e["name"] for e in llms])],
-            agents=[msgspec.to_builtins(row) for row in await store.rows.agents_named([e["name"] for e in agents])],
+            agents=[msgspec.to_builtins(row) for row in await store.agents.named([e["name"] for e in agents])],
         ),
         201,
     )

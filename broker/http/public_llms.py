@@ -1,7 +1,6 @@
 """Public LLM rows: an admin makes and edits them. Reading and deleting is ``llms.py``'s.
 
-An edit names only what changes. What a row shows besides, as its status, may be in
-the body and is not looked at: a row that was read can be sent back.
+An edit names only what changes.
 """
 
 from __future__ import annotations
@@ -10,16 +9,13 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
-from broker.errors import BadRequest, Unprocessable
+from broker.errors import Unprocessable
 from broker.model import LLM
 from broker.upstream.languages import TYPES
 
-from .bodies import decode, read_body, reply
-from .context import LIMITS, PRINCIPAL, STORE, UPSTREAMS
+from .context import PRINCIPAL, STORE, UPSTREAMS
+from .edits import read_edit, shown, stored, version_of
 from .names import check_aliases, check_name
-
-_BODY_BYTES = 1 << 20
-_SHOWN = {field.encode_name for field in msgspec.structs.fields(LLM)}
 
 
 class PublicLLM(msgspec.Struct, rename="camel"):
@@ -39,7 +35,7 @@ class PublicLLM(msgspec.Struct, rename="camel"):
 
 
 async def create_llm(request: web.Request) -> web.Response:
-    asked = await _read(request)
+    asked = await read_edit(request, PublicLLM, LLM)
     for name in ("name", "url"):
         if not getattr(asked, name):
             raise Unprocessable(f"`{name}` is missing.", param=name)
@@ -50,26 +46,17 @@ async def create_llm(request: web.Request) -> web.Response:
         "apiKeyRef": "", "aliases": "[]", **fields,
     }
     llm = await request.app[STORE].rows.create_llm(asked.name, made, owner=request[PRINCIPAL].owner)
-    return _shown(llm, 201)
+    return shown(llm, 201)
 
 
 async def edit_llm(request: web.Request) -> web.Response:
-    asked = await _read(request)
+    asked = await read_edit(request, PublicLLM, LLM)
     rows = request.app[STORE].rows
     key = request.match_info["llm"]
     fields = await _fields(request, asked)
     if asked.name is not UNSET and asked.name != (await rows.llm(key)).name:
         raise Unprocessable("A name cannot be changed; make another LLM, or give this one an alias.", param="name")
-    return _shown(await rows.edit_llm(key, fields, version=_version(request, asked)), 200)
-
-
-async def _read(request: web.Request) -> PublicLLM:
-    body = await read_body(request, _BODY_BYTES, request.app[LIMITS].body_s)
-    asked = decode(body, PublicLLM)
-    unknown = sorted(set(decode(body, dict[str, msgspec.Raw])) - _SHOWN)
-    if unknown:
-        raise Unprocessable(f"An LLM has no field `{unknown[0][:100]}`.", param=unknown[0][:100])
-    return asked
+    return shown(await rows.edit_llm(key, fields, version=version_of(request, asked.version)), 200)
 
 
 async def _fields(request: web.Request, asked: PublicLLM) -> dict[str, str]:
@@ -87,30 +74,6 @@ async def _fields(request: web.Request, asked: PublicLLM) -> dict[str, str]:
     given = {
         "type": asked.type, "model": asked.model, "url": asked.url, "tier": asked.tier, "description": asked.description,
         "apiKeyRef": "" if asked.api_key_ref is None else asked.api_key_ref,
-        "extraConfig": _json(asked.extra_config), "aliases": _json(asked.aliases),
+        "extraConfig": stored(asked.extra_config), "aliases": stored(asked.aliases),
     }
     return {name: value for name, value in given.items() if value is not UNSET}
-
-
-def _json(value: object) -> str | UnsetType:
-    return UNSET if value is UNSET else msgspec.json.encode(value).decode()
-
-
-def _version(request: web.Request, asked: PublicLLM) -> int | None:
-    """Which version the edit is of, as the body or ``If-Match`` says; None: whichever it is at."""
-    text = request.headers.get("If-Match", "*").strip()
-    if text == "*":
-        return None if asked.version is UNSET else asked.version
-    try:
-        version = int(text.removeprefix("W/").strip('"'))
-    except ValueError:
-        raise BadRequest('If-Match is the version of the row that was read, as "3".', param="If-Match") from None
-    if asked.version not in (UNSET, version):
-        raise BadRequest("If-Match and `version` are not the same.", param="If-Match")
-    return version
-
-
-def _shown(llm: LLM, status: int) -> web.Response:
-    response = reply(llm, status)
-    response.headers["ETag"] = f'"{llm.version}"'
-    return response

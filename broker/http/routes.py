@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from broker.model import LLM, Secret
+from broker.model import LLM, Agent, Secret
 from broker.wire import Registered, Registration, Result, ResultsAnswer
 
-from . import channel, document, health, llms, messages, ollama, ollama_models, openai, provider, public_llms, results, secrets
+from . import (
+    agents, channel, document, health, llms, messages, ollama, ollama_models, openai, provider, public_llms, results,
+    secrets,
+)
 from .context import TABLE
 from .middleware import PUBLIC
 
@@ -35,6 +38,7 @@ class Route:
 
 
 _P = "/api/v1/llms"
+_A = "/api/v1/agents"
 
 ROUTES = (
     Route("GET", "/healthz", health.healthz, PUBLIC, "Is the process alive"),
@@ -57,6 +61,12 @@ ROUTES = (
     Route("GET", f"{_P}/{{llm:[^/]+}}", llms.get_llm, "", "One LLM, by name or id", gives=LLM),
     Route("DELETE", f"{_P}/{{llm:[^/]+}}", llms.delete_llm, "", "Delete an LLM, by name or id", status=204),
     Route("POST", f"{_P}/{{llm:[^/]+}}/infer", llms.infer, "client", "Chat completion by an LLM, by its name", streams=EVENTS),
+    Route("GET", _A, agents.list_agents, "", "Every agent", gives=list[Agent]),
+    Route("POST", _A, agents.create_agent, "client", "Make a public agent", agents.PublicAgent, Agent, 201),
+    Route("GET", f"{_A}/{{agent:[^/]+}}", agents.get_agent, "", "One agent, by name or id", gives=Agent),
+    Route("PUT", f"{_A}/{{agent:[^/]+}}", agents.edit_agent, "client", "Edit a public agent", agents.PublicAgent, Agent),
+    Route("PATCH", f"{_A}/{{agent:[^/]+}}", agents.edit_agent, "client", "The same as PUT", agents.PublicAgent, Agent),
+    Route("DELETE", f"{_A}/{{agent:[^/]+}}", agents.delete_agent, "", "Delete an agent, by name or id", status=204),
     Route("DELETE", "/api/v1/requests/{request}", llms.cancel_request, "client", "Cancel a request, wherever it is"),
     Route("GET", "/api/v1/secrets", secrets.list_secrets, "admin", "Every secret, without its value", gives=list[Secret]),
     Route("PUT", "/api/v1/secrets/{secret}", secrets.put_secret, "admin", "Keep a secret, sealed", secrets.SecretValue, Secret, 201),

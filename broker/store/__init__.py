@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from . import keys
 from .address import Address
+from .agents import Agents
 from .endpoint import client, resolve
 from .link import Link
 from .replica import Replica
@@ -53,6 +54,7 @@ class Store:
         t = timers
         name = uuid.uuid4().hex[:16]
         self.rows = Rows(link, scripts, prefix, stale_ms=t.stale_ms, expire_ms=t.expire_ms)
+        self.agents = Agents(self.rows, scripts, stale_ms=t.stale_ms, expire_ms=t.expire_ms)
         self.sessions = Sessions(
             scripts, adoption=adoption, accept_ms=t.accept_ms, grace_ms=t.grace_ms,
             stale_ms=t.stale_ms, expire_ms=t.expire_ms, wake_limit_ms=t.wake_limit_ms,

@@ -12,6 +12,7 @@ agent:<name>             hash    an agent row; likewise
 llms, agents             set     the names of the rows
 llm-ids, agent-ids       hash    id → name
 llm-agents:<llm>         set     agents pinned to an LLM
+model-llms:<model>       set     LLMs with that model; goes with the last
 secret:<name>            hash    a secret: sealed, key (which one sealed it), createdAt, updatedAt
 secrets                  set     the names of the secrets
 secret-llms:<name>       set     LLMs that name that secret; goes with the last

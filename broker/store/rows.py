@@ -1,4 +1,4 @@
-"""LLM and agent rows: reading them as they are now; making, editing and deleting public ones.
+"""Rows: reading LLMs and agents as they are now; making and editing public LLMs, deleting any. Agents: ``agents.py``.
 
 Rows are written by scripts only (these, registration, heartbeats, sweeps). Every read
 goes through ``rows_read.lua``, so that nobody sees a stale row as active.
@@ -11,7 +11,7 @@ import uuid
 import msgspec
 
 from broker.errors import Conflict, UnknownLLM, Unprocessable
-from broker.model import LLM, Agent
+from broker.model import LLM
 
 from .scripts import Caller, Scripts
 
@@ -28,18 +28,14 @@ class Rows:
 
     async def llms(self) -> list[LLM]:
         """Every LLM that is there, by name."""
-        names = sorted(await self._link.call("SMEMBERS", f"{self._prefix}llms"))
-        return [LLM.read(row) for row in await self._read("llm", names)]
+        return [LLM.read(row) for row in await self.all("llm")]
 
     async def llm(self, key: str) -> LLM:
         """The LLM of that id, else of that name: no name can hide another row's id. Raises UnknownLLM."""
-        name = await self._link.call("HGET", f"{self._prefix}llm-ids", key)
-        rows = await self._read("llm", [name]) if name else []
-        if not rows:
-            rows = await self._read("llm", [key.encode()])
-        if not rows:
+        row = await self.one("llm", key)
+        if row is None:
             raise UnknownLLM(f"There is no LLM {key!r}; GET /v1/models lists those that there are.")
-        return LLM.read(rows[0])
+        return LLM.read(row)
 
     async def llm_asked_for(self, model: str) -> LLM:
         """The LLM that a client means by ``model``: an id, a name, else an alias. Raises UnknownLLM."""
@@ -54,14 +50,11 @@ class Rows:
     async def behind_alias(self, alias: str) -> LLM | None:
         """Of the LLMs with that alias the one that is most awake; among equals the first by name."""
         names = sorted(await self._link.call("SMEMBERS", f"{self._prefix}alias:{alias}"))
-        rows = [LLM.read(row) for row in await self._read("llm", names)]
+        rows = [LLM.read(row) for row in await self.read("llm", names)]
         return min(rows, key=lambda llm: (_AWAKE.index(llm.status), not llm.channel), default=None)
 
     async def llms_named(self, names: list[str]) -> list[LLM]:
-        return [LLM.read(row) for row in await self._read("llm", [name.encode() for name in names])]
-
-    async def agents_named(self, names: list[str]) -> list[Agent]:
-        return [Agent.read(row) for row in await self._read("agent", [name.encode() for name in names])]
+        return [LLM.read(row) for row in await self.read("llm", [name.encode() for name in names])]
 
     async def create_llm(self, name: str, fields: dict[str, str], *, owner: str) -> LLM:
         """A new public LLM; ``fields`` as they are stored. Raises Conflict, Unprocessable (its secret)."""
@@ -114,7 +107,20 @@ class Rows:
             name = rest[0].decode()
             raise Unprocessable(f"There is no secret {name!r}; make it first: PUT /api/v1/secrets/{name}.", param="apiKeyRef")
 
-    async def _read(self, family: str, names: list[bytes]) -> list[dict[str, str]]:
+    async def all(self, family: str) -> list[dict[str, str]]:
+        """Every row of a family (llm | agent) as it is stored, by name."""
+        return await self.read(family, sorted(await self._link.call("SMEMBERS", f"{self._prefix}{family}s")))
+
+    async def one(self, family: str, key: str) -> dict[str, str] | None:
+        """The row of that id, else of that name."""
+        name = await self._link.call("HGET", f"{self._prefix}{family}-ids", key)
+        rows = await self.read(family, [name]) if name else []
+        if not rows:
+            rows = await self.read(family, [key.encode()])
+        return rows[0] if rows else None
+
+    async def read(self, family: str, names: list[bytes]) -> list[dict[str, str]]:
+        """Those of the names that there are."""
         rows = []
         for start in range(0, len(names), _SLICE):
             for flat in await self._scripts.run("rows_read", family, *self._ages, *names[start : start + _SLICE]):

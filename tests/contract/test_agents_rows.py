@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.support.agents import AGENTS, make_agent, shown
 from tests.support.brokers import replica
 from tests.support.provider import BASE, Provider
 from tests.support.rows import agent, put_public_agent, put_public_llm
@@ -132,6 +133,69 @@ async def test_an_agent_outlives_its_disconnect_and_comes_back_active(redis_at):
         await provider.heartbeat()
         row = await agent(redis_at, "bot")
         assert row["status"] == "active" and row["id"] == before["id"] and "inactiveSince" not in row
+
+
+async def test_an_agent_is_inactive_at_once_when_its_publishers_channel_closes(redis_at):
+    async with replica(redis_at) as broker, Provider(broker, "m", agents=bot(), connect=False) as provider:
+        for leave in (provider.close, lambda: provider.post("/_provider-goodbye", {"providerSessionId": provider.session})):
+            await provider.open()
+            assert (await shown(broker, "bot"))["status"] == "active"
+            await leave()
+            await until_inactive(redis_at)
+            row = await shown(broker, "bot")
+            assert row["status"] == "inactive" and row["inactiveSince"] and row["version"] == 1
+
+
+async def test_an_agent_without_a_heartbeat_turns_inactive_and_then_goes_though_no_sweep_comes_by(redis_at):
+    timers = {"stale_seconds": 0.3, "expire_seconds": 0.5, "sweep_seconds": 1000}
+    async with replica(redis_at, **timers) as broker:
+        await put_public_llm(redis_at, "gpt")
+        provider = Provider(broker, agents=bot("gpt"), connect=False)
+        await provider.register()
+        rows = []
+
+        async def gone() -> bool:
+            rows.append(await shown(broker, "bot"))
+            return rows[-1] is None
+
+        await eventually(gone)
+        seen = [row["status"] for row in rows if row]
+        assert seen[0] == "active" and seen[-1] == "inactive" and seen == sorted(seen)
+        assert len({row["inactiveSince"] for row in rows if row and row["status"] == "inactive"}) == 1
+        assert (await broker.call("GET", AGENTS))[1] == [] and (await broker.llm("gpt"))["status"] == "active"
+
+
+async def test_one_heartbeat_covers_agents_and_llms(redis_at):
+    async with replica(redis_at, stale_seconds=0.5) as broker, Provider(broker, "m", agents=bot(), connect=False) as provider:
+        before = (await shown(broker, "bot"))["lastHeartbeatAt"]
+
+        async def later() -> bool:
+            await provider.heartbeat()
+            row = await shown(broker, "bot")
+            assert row["status"] == "active" and (await broker.llm("m"))["lastHeartbeatAt"] >= row["lastHeartbeatAt"]
+            return row["lastHeartbeatAt"] > before
+
+        await eventually(later)
+
+
+async def test_a_public_agent_made_over_http_keeps_an_expired_llm_until_it_goes(redis_at):
+    timers = {"stale_seconds": 0.1, "expire_seconds": 0.1, "sweep_seconds": 1000, "heartbeat_seconds": 0.001}
+    async with replica(redis_at, **timers) as broker, Provider(broker, "m", connect=False):
+        row = await make_agent(broker, "helpdesk", "m")
+
+        async def swept() -> dict:
+            return await broker.broker.store.replica.sweep()
+
+        async def kept() -> bool:
+            return (await swept())["kept"] == ["m"]
+
+        async def deleted() -> bool:
+            return (await swept())["deleted"] == 1
+
+        await eventually(kept)
+        assert await shown(broker, "helpdesk") == row and (await broker.llm("m"))["status"] == "inactive"
+        assert (await broker.call("DELETE", f"{AGENTS}/helpdesk"))[0] == 204
+        await eventually(deleted)
 
 
 async def test_a_living_agent_is_whole_after_its_expired_llm_was_registered_anew(redis_at):

@@ -62,7 +62,7 @@ async def test_an_expired_agent_that_nobody_sees_does_not_stand_in_the_way(redis
         assert (await Provider(broker, agents=[{"name": "bot", "llmName": "gpt"}]).register())[0] == 201
 
         async def unseen() -> bool:
-            return not await broker.broker.store.rows.agents_named(["bot"])
+            return (await broker.call("GET", "/api/v1/agents/bot"))[0] == 404
 
         await eventually(unseen)
         assert (await broker.call("DELETE", f"{BASE}/gpt"))[0] == 204

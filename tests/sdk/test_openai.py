@@ -120,6 +120,31 @@ async def test_models_are_listed_and_retrieved_even_with_a_slash_in_the_name(wor
     assert model.id == MODEL and model.created > 1_700_000_000
 
 
+async def test_an_agent_is_a_model(world):
+    row = {"name": "poet", "llm": MODEL, "systemPrompt": "rhyme", "defaultParams": {"temperature": 0.125}}
+    async with aiohttp.ClientSession() as http, sdk(world) as client:
+        async with http.post(f"{world.broker_url}/api/v1/agents", json=row) as made:
+            assert made.status == 201
+        assert "agent/poet" in {model.id async for model in client.models.list()}
+        assert (await client.models.retrieve("agent/poet")).owned_by == "reveille"
+        answer = await client.chat.completions.create(model="agent/poet", messages=HELLO, extra_body={"marker": "whole"})
+        assert answer.choices[0].message.content == "tök€n0 tök€n1 tök€n2 "
+        stream = await client.chat.completions.create(
+            model="agent/poet", messages=HELLO, stream=True, temperature=0.5, extra_body={"marker": "streamed"}
+        )
+        assert [part.choices[0].delta.content async for part in stream] == ["tök€n0 ", "tök€n1 ", "tök€n2 "]
+        with pytest.raises(openai.BadRequestError, match="only chats"):
+            await client.embeddings.create(model="agent/poet", input="a")
+        with pytest.raises(openai.NotFoundError) as refused:
+            await client.chat.completions.create(model="agent/nobody", messages=HELLO)
+        assert refused.value.code == "model_not_found"
+    bodies = {body.get("marker"): body for body in (json.loads(one["body"]) for one in await seen(world))}
+    for marker, temperature in (("whole", 0.125), ("streamed", 0.5)):
+        body = bodies[marker]
+        assert body["messages"] == [{"role": "system", "content": "rhyme"}, *HELLO]
+        assert body["temperature"] == temperature and body["model"] == "qwen3"
+
+
 async def test_an_unknown_model_is_model_not_found(world):
     async with sdk(world) as client:
         with pytest.raises(openai.NotFoundError) as refused:

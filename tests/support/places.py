@@ -22,7 +22,7 @@ from broker.store.link import ScriptMissing
 
 #: Families that may stay without a TTL while rows exist (broker/store/keys.py).
 _LASTING = re.compile(
-    rb"(llm|agent|secret|secret-llms|session|session-rows|session-tasks|llm-agents|alias|load|expiring):|llms$|agents$|llm-ids$|agent-ids$|"
+    rb"(llm|agent|secret|secret-llms|session|session-rows|session-tasks|llm-agents|model-llms|alias|load|expiring):|llms$|agents$|llm-ids$|agent-ids$|"
     rb"heartbeats$|secrets$|timers$|replicas$|pulse$|events$|arrivals$"
 )
 

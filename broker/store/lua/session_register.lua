@@ -36,13 +36,8 @@ end
 for _, e in ipairs(entries.agents) do
   local verdict, why = judge('agent', e.name)
   if not verdict then return { 'refused', 'agent', e.name, why } end
-  if not named['llm:' .. e.llm] then
-    local pinned = call('HMGET', P .. 'llm:' .. e.llm, 'status', 'inactiveSince', 'session', 'kind')
-    local gone = not pinned[1]
-    if not gone and pinned[4] == 'virtual' then
-      _, _, gone = seen('llm:' .. e.llm, pinned[1], pinned[2], pinned[3], now, stale_ms, expire_ms)
-    end
-    if gone then return { 'refused', 'agent', e.name, 'missing_llm', e.llm } end
+  if not named['llm:' .. e.llm] and not stands(e.llm, now, stale_ms, expire_ms) then
+    return { 'refused', 'agent', e.name, 'missing_llm', e.llm }
   end
   verdicts.agent[e.name] = verdict
   named['agent:' .. e.name] = true
@@ -83,6 +78,7 @@ local function write(family, e, verdict)
   if family == 'llm' or verdict ~= 'adopt' then call('HSET', key, 'owner', owner) end
   call('HDEL', key, 'inactiveSince', 'before')
   if e.fields.aliases then rename(e.name, e.fields.aliases) end
+  if family == 'llm' and (e.fields.model or verdict == 'insert') then serve(e.name, e.fields.model or e.defaults.model) end
   call('ZREM', P .. 'expiring:' .. family, member)
   for field, value in pairs(e.fields) do call('HSET', key, field, value) end
   for field, value in pairs(e.defaults) do call('HSETNX', key, field, value) end
@@ -96,11 +92,8 @@ for _, e in ipairs(entries.llms) do
   end
 end
 for _, e in ipairs(entries.agents) do
-  local old = call('HGET', P .. 'agent:' .. e.name, 'llm')
-  if old and old ~= e.llm then call('SREM', P .. 'llm-agents:' .. old, e.name) end
   write('agent', e, verdicts.agent[e.name])
-  call('HSET', P .. 'agent:' .. e.name, 'llm', e.llm)
-  call('SADD', P .. 'llm-agents:' .. e.llm, e.name)
+  pin(e.name, e.llm)
 end
 -- A row that public agents are pinned to stays, inactive, and is in no session until it is published again.
 local function unpublish(member)

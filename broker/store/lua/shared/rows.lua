@@ -63,10 +63,18 @@ local function refer(llm, secret)
   if secret ~= '' then call('SADD', P .. 'secret-llms:' .. secret, llm) end
 end
 
+-- Lets an LLM be found by that model ('' = by none) in place of the one before.
+local function serve(llm, model)
+  local old = call('HGET', P .. 'llm:' .. llm, 'model')
+  if old then call('SREM', P .. 'model-llms:' .. old, llm) end
+  if model ~= '' then call('SADD', P .. 'model-llms:' .. model, llm) end
+end
+
 -- Writes an LLM's fields, with the indexes that hang on some of them.
 local function fill(llm, fields)
   if fields.aliases then rename(llm, fields.aliases) end
   if fields.apiKeyRef then refer(llm, fields.apiKeyRef) end
+  if fields.model then serve(llm, fields.model) end
   for field, value in pairs(fields) do call('HSET', P .. 'llm:' .. llm, field, value) end
 end
 
@@ -82,6 +90,7 @@ local function drop_llm(name)
   if row[2] then lose_tasks_of(name, row[2], refusal) end
   rename(name, '[]')
   refer(name, '')
+  serve(name, '')
   call('DEL', P .. 'llm:' .. name, P .. 'leases:' .. name, P .. 'load:' .. name, P .. 'llm-agents:' .. name)
   call('SREM', P .. 'llms', name)
   call('HDEL', P .. 'llm-ids', row[1])
@@ -142,4 +151,35 @@ local function seen(member, status, since, sid, now, stale_ms, expire_ms)
   end
   local due = status == 'inactive' and since ~= nil and since + expire_ms <= now
   return status, since, due and not kept(member)
+end
+
+-- Whether readers find an LLM of that name.
+local function stands(llm, now, stale_ms, expire_ms)
+  local row = call('HMGET', P .. 'llm:' .. llm, 'kind', 'status', 'inactiveSince', 'session')
+  if row[1] ~= 'virtual' then return row[1] == 'public' end
+  local _, _, gone = seen('llm:' .. llm, row[2], row[3], row[4], now, stale_ms, expire_ms)
+  return not gone
+end
+
+-- The name of the LLM that readers find under that id, else under that name; nil for none.
+local function llm_called(key, now, stale_ms, expire_ms)
+  local name = call('HGET', P .. 'llm-ids', key) or key
+  return stands(name, now, stale_ms, expire_ms) and name or nil
+end
+
+-- Pins an agent to an LLM ('' = to none) in place of the one before.
+local function pin(agent, llm)
+  local key = P .. 'agent:' .. agent
+  local old = call('HGET', key, 'llm')
+  if old then call('SREM', P .. 'llm-agents:' .. old, agent) end
+  if llm == '' then return call('HDEL', key, 'llm') end
+  call('SADD', P .. 'llm-agents:' .. llm, agent)
+  call('HSET', key, 'llm', llm)
+end
+
+-- Writes a public agent's fields; `llm` is the name of one that stands, or ''.
+local function dress(agent, fields)
+  for field, value in pairs(fields) do
+    if field == 'llm' then pin(agent, value) else call('HSET', P .. 'agent:' .. agent, field, value) end
+  end
 end
