@@ -6,11 +6,16 @@ import os
 import sys
 
 from publisher.cli.main import publisher
+from publisher.terminal.gone import let_go
 
 
 def main() -> None:
     hold_standard_files()
-    publisher(prog_name="publisher")
+    try:
+        publisher(prog_name="publisher")
+    finally:
+        let_go(sys.stdout)
+        let_go(sys.stderr)
 
 
 def hold_standard_files() -> None:

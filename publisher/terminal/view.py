@@ -29,6 +29,7 @@ from publisher.request import Request
 from publisher.status import Status
 from publisher.terminal.frame import ENDED_MOST, Snapshot, lines
 from publisher.terminal.line import Line, drawn
+from publisher.terminal.gone import let_go
 from publisher.terminal.log_lines import LogLines
 from publisher.terminal.suits import only_ascii
 
@@ -83,6 +84,7 @@ class View:
             log.error("the live view broke; the log goes on: %r", err, exc_info=err)
         finally:
             unlisten()
+            let_go(self._console.file)
             self._log.released()
 
     def _hear(self, event: Event) -> None:

@@ -37,7 +37,7 @@ async def test_without_a_heartbeat_the_sweep_turns_a_row_inactive(redis_at, init
 
 async def test_an_agent_turns_inactive_and_goes_like_an_llm(redis_at):
     bots = [{"name": "bot", "llmName": "m"}]
-    timers = {"stale_seconds": 0.3, "expire_seconds": 0.5}
+    timers = {"stale_seconds": 0.3, "expire_seconds": 2.0}
     async with replica(redis_at, **timers) as broker, Provider(broker, "m", agents=bots, connect=False):
         async def bot_inactive() -> bool:
             row = await agent(redis_at, "bot")

@@ -88,8 +88,9 @@ async def test_on_a_terminal_no_line_with_an_error_is_broken(home, columns):
     leader, follower = pty.openpty()
     termios.tcsetwinsize(follower, (24, columns))
     async with serving(Fake(rows=[row("qwen", last_error=long, last_error_ago_s=5.0)])):
+        env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}  # which would say it instead
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "publisher", "status", stdout=follower, env={**os.environ, "NO_COLOR": "1", "TERM": "xterm"}
+            sys.executable, "-m", "publisher", "status", stdout=follower, env={**env, "NO_COLOR": "1", "TERM": "xterm"}
         )
         assert await process.wait() == 0
     os.close(follower)
