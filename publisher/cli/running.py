@@ -25,9 +25,11 @@ from publisher.link.session import SessionFile, session_file_for
 from publisher.logs import set_up_logging
 from publisher.reload import Reload
 from publisher.terminal.request_lines import RequestLines
-from publisher.terminal.suits import suits_view
+from publisher.terminal.suits import has_view, suits_view
 from publisher.timers import Timers
 from publisher.unit.notify import notify
+
+log = logging.getLogger("publisher")
 
 
 class Running:
@@ -44,7 +46,9 @@ class Running:
         self._session_file = session_file
         self._as_json = as_json
         self._quiet = quiet
-        self._view = not (as_json or quiet or plain) and suits_view(sys.stderr)
+        wanted = not (as_json or quiet or plain) and suits_view(sys.stderr)
+        self._view = wanted and has_view()
+        self._misses_view = wanted and not self._view
         self._drain_s = drain_s
 
     def until_stopped(self) -> int:
@@ -76,6 +80,8 @@ class Running:
             beside.append(view.run())
         set_up_logging(self._as_json, self._quiet, handler)
         logging.getLogger("publisher").addHandler(ring)
+        if self._misses_view:
+            log.info("for the live view: pip install 'reveille[terminal]' (--plain ends this line)")
         lines = RequestLines(publisher.activity)
         _heed_signals(publisher, reload)
         tasks = [asyncio.create_task(one) for one in beside]

@@ -1,8 +1,9 @@
-"""Whether a stream is a terminal that the live view suits. Loads nothing."""
+"""Whether a stream is a terminal that the live view suits, and whether the view is there. Loads nothing."""
 
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import TextIO
 
 
@@ -11,6 +12,11 @@ def suits_view(stream: TextIO | None) -> bool:
     if stream is None or not stream.isatty():
         return False
     return os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
+def has_view() -> bool:
+    """Whether the library that draws it is installed."""
+    return find_spec("rich") is not None
 
 
 def only_ascii(encoding: str | None) -> bool:

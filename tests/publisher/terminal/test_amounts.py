@@ -3,7 +3,7 @@
 import pytest
 
 from publisher.terminal.amounts import bar, coarse, count, seconds
-from publisher.terminal.suits import only_ascii, suits_view
+from publisher.terminal.suits import has_view, only_ascii, suits_view
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,12 @@ def test_signs_need_an_encoding_that_has_them(encoding, ascii_only):
 class Terminal:
     def __init__(self, tty):
         self.isatty = lambda: tty
+
+
+def test_without_the_library_there_is_no_view(monkeypatch):
+    assert has_view()
+    monkeypatch.setattr("publisher.terminal.suits.find_spec", lambda name: None)
+    assert not has_view()
 
 
 @pytest.mark.parametrize("tty, term, suits", [(True, "xterm", True), (True, "dumb", False), (False, "xterm", False), (True, None, True)])
