@@ -30,7 +30,7 @@ class Home:
         self.config = folder / "config" / "reveille" / "publisher.yaml"  # where the publisher looks by itself
         self.env = {
             "HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state"),
-            "XDG_RUNTIME_DIR": runtime, "NO_COLOR": "1", "COLUMNS": "200",
+            "XDG_RUNTIME_DIR": runtime, "TMPDIR": runtime, "NO_COLOR": "1", "COLUMNS": "200",
         }
         self._stage = stage
         self.config.parent.mkdir(parents=True)
