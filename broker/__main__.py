@@ -1,4 +1,4 @@
-"""The ``broker`` command: up · serve · sweep · tokens · check."""
+"""The ``broker`` command: up · serve · sweep · tokens · check, and the verbs that call a running broker (``cli/``)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import sys
 import click
 
 from broker import __version__
+from broker.cli.verbs import Verbs
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="broker")
 def main() -> None:
     """One stable HTTP address in front of LLMs that live at publishers.
 
-    Settings are environment variables (REDIS_URL, HOST, PORT, BROKER_…); flags come before them.
+    A broker's settings are environment variables (REDIS_URL, HOST, PORT, BROKER_…); flags come before them.
+    get, describe, apply, edit, delete and chat call the broker at BROKER_URL.
     """
 
 
@@ -121,4 +123,4 @@ def _run(command) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="broker")

@@ -14,10 +14,15 @@ from pathlib import Path
 
 from aiohttp import web
 
+from broker.chat.following import Following
+from broker.chat.turns import Turns
 from broker.errors import StoreUnavailable
 from broker.http import routes
 from broker.http.auth import Door, is_loopback
-from broker.http.context import DOOR, DRAINING, LIMITS, METRICS, POST, RELAY, STORE, UPSTREAMS, VAULT, Limits
+from broker.http.context import (
+    DOOR, DRAINING, FOLLOWING, LIMITS, METRICS, POST, RELAY, STORE, TOOLBOXES, TURNS,
+    UPSTREAMS, VAULT, Limits,
+)
 from broker.http.middleware import guard
 from broker.metrics import Metrics
 from broker.relay.exchange import Patience
@@ -27,11 +32,17 @@ from broker.relay.relay import Relay
 from broker.settings import Settings
 from broker.store import Store, Timers
 from broker.store.address import Address
+from broker.tools.http_server import HttpServers
+from broker.tools.publisher_server import PublisherServers
+from broker.tools.toolbox import Toolboxes
 from broker.upstream.caller import Upstreams
 from broker.upstream.guard import Guard
 from broker.vault import Vault
 
 log = logging.getLogger(__name__)
+
+#: How long turns that a shutdown ends may take to tell Redis so.
+_LAST_WORDS_S = 2.0
 
 
 def timers(settings: Settings) -> Timers:
@@ -44,7 +55,7 @@ def timers(settings: Settings) -> Timers:
         stale_ms=ms(s.stale_seconds), expire_ms=ms(s.expire_seconds), sweep_ms=ms(s.sweep_seconds),
         settle_ms=ms(s.heartbeat_seconds), accept_ms=ms(s.accept_seconds), grace_ms=ms(s.reconnect_grace_seconds),
         lease_grace_ms=ms(s.lease_grace_seconds), wake_limit_ms=ms(s.wake_limit_seconds),
-        replica_ttl_ms=ms(s.replica_ttl_seconds),
+        replica_ttl_ms=ms(s.replica_ttl_seconds), turn_events_ms=ms(s.turn_events_seconds),
     )
 
 
@@ -66,6 +77,15 @@ class Broker:
         self.vault = Vault(settings.namespace, settings.secret_key, key_file)
         self.upstreams = Upstreams(Guard(settings.upstream_allow), self.vault, at_once=settings.upstream_requests)
         self.relay = Relay(store, self.post, self.upstreams, inline_bytes=settings.inline_request_bytes)
+        self.toolboxes = Toolboxes(
+            HttpServers(self.upstreams.guard, store.secrets, self.vault), PublisherServers(self.relay),
+            seconds=settings.tool_seconds, result_bytes=settings.tool_result_bytes,
+        )
+        self.turns = Turns(
+            store.turns, self.relay, self.toolboxes,
+            request_bytes=settings.max_request_bytes, result_bytes=settings.max_result_bytes,
+        )
+        self.following = Following(store.turn_events, buffer_bytes=settings.client_buffer_bytes)
         self.app = self._application()
 
     @asynccontextmanager
@@ -80,12 +100,16 @@ class Broker:
         duties = [
             asyncio.create_task(self.post.run()),
             asyncio.create_task(_every(s.replica_ttl_seconds / 3, self._beat)),
+            asyncio.create_task(self.following.run()),
             asyncio.create_task(_every(s.tick_seconds, self.store.replica.reap)),
+            asyncio.create_task(_every(s.tick_seconds, self.turns.look)),
             asyncio.create_task(_every(min(s.sweep_seconds, 5), self._sweep)),
         ]
         try:
             yield
         finally:
+            await self.turns.close(0)
+            await self.toolboxes.close()
             await self.upstreams.close()
             await self.post.finish(2)
             for duty in duties:
@@ -104,8 +128,10 @@ class Broker:
             self._send_publishers_away()
         loop = asyncio.get_running_loop()
         until = loop.time() + within_s
-        while self.post.exchanges and loop.time() < until:
+        while (self.post.exchanges or self.turns.running) and loop.time() < until:
             await asyncio.sleep(0.05)
+        await self.turns.close(_LAST_WORDS_S)
+        self.following.close()
         self._send_publishers_away()
         refusal = failure(503, "broker_stopped", "this broker was shut down before the answer was complete")
         for exchange in list(self.post.exchanges.values()):
@@ -126,6 +152,7 @@ class Broker:
         app = web.Application(middlewares=[guard(routes.roles(), routes.last_words())], client_max_size=s.max_result_bytes)
         app[STORE], app[POST], app[RELAY] = self.store, self.post, self.relay
         app[UPSTREAMS], app[VAULT] = self.upstreams, self.vault
+        app[TOOLBOXES], app[TURNS], app[FOLLOWING] = self.toolboxes, self.turns, self.following
         app[METRICS] = Metrics()
         app[DRAINING] = []
         app[DOOR] = Door(
@@ -138,6 +165,7 @@ class Broker:
             request_bytes=s.max_request_bytes, result_bytes=s.max_result_bytes, body_s=s.body_seconds,
             heartbeat_s=s.heartbeat_seconds, channel_ping_s=s.channel_ping_seconds,
             comment_first_s=s.comment_first_seconds, comment_every_s=s.comment_every_seconds,
+            max_iterations=s.max_iterations,
             patience=Patience(
                 deadline_s=s.deadline_seconds, queue_wait_s=s.queue_wait_seconds,
                 idle_s=s.idle_seconds, buffer_bytes=s.client_buffer_bytes,

@@ -80,6 +80,30 @@ class UnknownAgent(NotFound):
     code = "unknown_agent"
 
 
+class UnknownToolServer(NotFound):
+    """There is no tool server of that name; `GET /api/v1/tool-servers` lists those that there are."""
+
+    code = "unknown_tool_server"
+
+
+class UnknownProject(NotFound):
+    """There is no project of that name; `GET /api/v1/projects` lists those that there are."""
+
+    code = "unknown_project"
+
+
+class UnknownPersonality(NotFound):
+    """There is no personality of that name; `GET /api/v1/personalities` lists those that there are."""
+
+    code = "unknown_personality"
+
+
+class UnknownPrompt(NotFound):
+    """There is no such prompt; `GET /api/v1/prompts` lists those that there are."""
+
+    code = "unknown_prompt"
+
+
 class UnknownSession(NotFound):
     """There is no such session; register again."""
 
@@ -152,6 +176,12 @@ class BackendFailed(Refusal):
 
     status = 502
     code = "backend_error"
+
+
+class MaxIterations(BackendFailed):
+    """The LLM still called tools after as many answers as it was given."""
+
+    code = "max_iterations"
 
 
 class Unavailable(Refusal):

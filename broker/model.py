@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from .wire import TOOLS
+
 #: What an agent's name follows where clients ask for a model.
 AGENT_PREFIX = "agent/"
 
@@ -70,6 +72,59 @@ class LLM(msgspec.Struct, rename="camel"):
         return _unix_s(self.created_at)
 
 
+class ToolServer(msgspec.Struct, rename="camel"):
+    """A tool server at a publisher as ``GET /api/v1/tool-servers`` shows it."""
+
+    id: str
+    name: str
+    description: str
+    provider_session_id: str | None
+    status: str
+    last_heartbeat_at: str | None
+    inactive_since: str | None
+    version: int
+    created_at: str
+    updated_at: str
+    slots: int
+    channel: bool
+
+    @classmethod
+    def read(cls, row: dict[str, str]) -> ToolServer:
+        llm = LLM.read(row)
+        shown = {name: getattr(llm, name) for name in cls.__struct_fields__}
+        return cls(**{**shown, "name": llm.name.removeprefix(TOOLS)})
+
+
+class Session(msgspec.Struct, rename="camel"):
+    """A publisher as ``GET /api/v1/sessions`` shows it, with the names of its rows. ``status``: active while its
+    heartbeats come, else inactive. ``instance``: its process now, None for one that says none."""
+
+    id: str
+    owner: str
+    instance: str | None
+    channel: bool
+    status: str
+    last_heartbeat_at: str | None
+    created_at: str
+    llms: list[str]
+    agents: list[str]
+    tool_servers: list[str]
+
+    @classmethod
+    def read(cls, told: list[str]) -> Session:
+        """``told``: as ``sessions_read.lua`` answers."""
+        sid, owner, instance, channel, status, beat, created, *rows = told
+
+        def names(prefix: str) -> list[str]:
+            return sorted(row.removeprefix(prefix) for row in rows if row.startswith(prefix))
+
+        tool_servers = names(f"llm:{TOOLS}")
+        llms = [name for name in names("llm:") if not name.startswith(TOOLS)]
+        return cls(
+            sid, owner, instance or None, channel == "1", status, iso(beat), iso(created) or "", llms, names("agent:"), tool_servers
+        )
+
+
 class Target(NamedTuple):
     """What it takes to call a public LLM. ``sealed`` is the secret's value under the key of that id; '' for none."""
 
@@ -99,12 +154,19 @@ class Ref(msgspec.Struct):
 
 
 class Persona(NamedTuple):
-    """What it takes to answer for an agent: which LLM, and what is laid over the call (JSON object ``params``)."""
+    """What it takes to answer for an agent: which LLM, with what laid over the call, and which tools.
+
+    ``prompts``: none empty. ``params``: JSON objects, each coming before the ones before it. ``servers``: the
+    project's tool servers, a JSON list. ``extras``: a JSON object. ``project``: its name, '' for none.
+    """
 
     agent: str
     llm: str
-    system_prompt: str
-    params: bytes
+    prompts: tuple[str, ...]
+    params: tuple[bytes, ...]
+    servers: bytes
+    extras: bytes
+    project: str
 
 
 class Agent(msgspec.Struct, rename="camel"):
@@ -132,7 +194,7 @@ class Agent(msgspec.Struct, rename="camel"):
 
     @classmethod
     def read(cls, row: dict[str, str]) -> Agent:
-        llm, project = row.get("llm"), row.get("project")
+        llm, project, personality = row.get("llm"), row.get("project"), row.get("personality")
         return cls(
             id=row["id"],
             name=row["name"],
@@ -140,9 +202,9 @@ class Agent(msgspec.Struct, rename="camel"):
             system_prompt=row.get("systemPrompt", ""),
             llm=Ref(row.get("llmId") or None, llm) if llm else None,
             model=row.get("model") or None,
-            # Projects are no rows of their own: their name is all there is of them.
-            project=Ref(project, project) if project else None,
-            default_personality=None,
+            # A publisher's agent may name a project that nobody made yet.
+            project=Ref(row.get("projectId") or None, project) if project else None,
+            default_personality=Ref(row.get("personalityId") or None, personality) if personality else None,
             proxy_model_name=AGENT_PREFIX + row["name"],
             default_params=_json(row.get("defaultParams")) or {},
             extras=_json(row.get("extras")) or {},

@@ -59,6 +59,8 @@ class Settings(BaseModel):
     tick_seconds: Seconds = Field(0.5, description="how often what is due is looked for")
     body_seconds: Seconds = Field(30, description="longest wait for a request's body")
     keepalive_seconds: Seconds = Field(75, description="how long an idle connection stays open; also the header deadline")
+    tool_seconds: Seconds = Field(30, description="longest call of a tool, where its server has no limit of its own")
+    turn_events_seconds: Seconds = Field(900, description="how long the events of a turn can be followed after its end")
     shutdown_seconds: Seconds = Field(20, description="how long running requests may go on after SIGTERM")
 
     queue_length: Count = Field(1000, description="most requests that wait for one LLM")
@@ -67,6 +69,8 @@ class Settings(BaseModel):
     max_request_bytes: Count = Field(20 << 20, description="largest request body of a client")
     max_result_bytes: Count = Field(64 << 20, description="largest body of a publisher's results call")
     inline_request_bytes: Count = Field(1_000_000, description="larger requests reach publishers as requestUrl")
+    max_iterations: Annotated[int, Field(ge=1, le=32)] = Field(8, description="most answers of the LLM in one turn of an agent with tools")
+    tool_result_bytes: Count = Field(256 << 10, description="most of a tool's result that an LLM gets; the rest is cut off")
     client_buffer_bytes: Count = Field(4 << 20, description="most bytes held for a client that reads slowly")
 
     @classmethod

@@ -17,6 +17,11 @@ PROTOCOL = 1
 SESSION_HEADER = "X-Provider-Session"
 INSTANCE_HEADER = "X-Provider-Instance"
 
+#: What a tool server's name follows where LLMs are named. No LLM's name begins with ``_``.
+TOOLS = "_tools/"
+#: The operation of a call to a tool server.
+MCP = "mcp"
+
 
 class Frame(msgspec.Struct, rename="camel", omit_defaults=True):
     """One frame of the publisher's channel, broker → publisher.
@@ -121,15 +126,25 @@ class ProviderEntry(msgspec.Struct, rename="camel"):
 
 
 class AgentEntry(msgspec.Struct, rename="camel"):
-    """An agent that a publisher registers, pinned to the LLM ``llm_name``."""
+    """An agent that a publisher registers: pinned to the LLM ``llm_name``, or answered by any LLM with that ``model``."""
 
     name: str
-    llm_name: str
+    llm_name: str | msgspec.UnsetType = msgspec.UNSET
     description: str | msgspec.UnsetType = msgspec.UNSET
     system_prompt: str | msgspec.UnsetType = msgspec.UNSET
     project: str | None | msgspec.UnsetType = msgspec.UNSET
     default_params: dict | msgspec.UnsetType = msgspec.UNSET
     extras: dict | msgspec.UnsetType = msgspec.UNSET
+    model: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class ToolServerEntry(msgspec.Struct, rename="camel"):
+    """An MCP server at a publisher. Its tasks are frames of kind ``infer`` with the operation ``mcp`` for the LLM
+    ``TOOLS + name``."""
+
+    name: str
+    description: str | msgspec.UnsetType = msgspec.UNSET
+    slots: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Registration(msgspec.Struct, rename="camel"):
@@ -140,6 +155,7 @@ class Registration(msgspec.Struct, rename="camel"):
     accepts: bool = False
     providers: list[ProviderEntry] = []
     agents: list[AgentEntry] = []
+    tool_servers: list[ToolServerEntry] = []
 
 
 class Registered(msgspec.Struct, rename="camel"):
@@ -150,3 +166,4 @@ class Registered(msgspec.Struct, rename="camel"):
     protocol: int
     llms: list[dict]
     agents: list[dict]
+    tool_servers: list[dict] = []

@@ -12,6 +12,7 @@ The rooms:
     published  the rows: endpoints, slots,      power      awake and asleep
                patterns                         recipes    how it is woken and put to sleep
     backends   the types of LLM server          find       detect, init
+    tools      MCP servers for chats' tools
     control    asked while it runs              check      looked at before it runs
     terminal   what it shows                    unit       as a service of the system
 

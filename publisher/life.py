@@ -18,6 +18,7 @@ import aiohttp
 from broker import __version__
 from publisher.activity import Activity
 from publisher.config.values import BrokerAddress, Config
+from publisher.link.beside import Beside
 from publisher.link.brokers import FAILED, Brokers
 from publisher.link.client import Broker
 from publisher.link.connector import Way
@@ -33,6 +34,7 @@ from publisher.published.roster import MOST, Roster
 from publisher.published.rows import row_status
 from publisher.status import Status
 from publisher.timers import Timers
+from publisher.tools.tool_servers import ToolServers
 
 log = logging.getLogger("publisher")
 
@@ -87,12 +89,13 @@ class Publisher:
         async with self._applying:
             if self._stop_asked.is_set():
                 return
-            before, self._config = self._config, config
+            before, self._config = self._beside(), config
+            self._tools.set(config.tools)
             await self._catalog.set(config.providers)
             await self._brokers.set(config.brokers)
-            if config.agents != before.agents:
+            if self._beside() != before:
                 for link in self.links:
-                    link.agents_changed(config.agents)
+                    link.beside_changed(self._beside())
 
     def bad_config(self, what: str) -> None:
         """Of the last edit, for those who ask how it is; empty when there is nothing wrong with it."""
@@ -107,7 +110,7 @@ class Publisher:
             rows=[
                 row_status(endpoint, self.activity.tally(endpoint.name), speeds.get(endpoint.name, 0.0))
                 for endpoint in self.roster
-            ],
+            ] + self._tools.rows(self.activity),
         )
 
     def _assemble(self, http: aiohttp.ClientSession) -> None:
@@ -115,21 +118,28 @@ class Publisher:
         self._watch = Watch(lambda: self.roster, self.links.announce, self.links.changed, timers.availability_s)
         maker = Maker(http, self.links, self.activity, timers, self._watch.hurry)
         self.roster = Roster(maker.endpoint, self.links.changed)
+        self._tools = ToolServers(timers.tool_start_s)
         self._catalog = Catalog(maker.backend, self._publish, timers.models_s)
         self._idle = Idle(lambda: self.roster)
         self._brokers = Brokers(self.links, self._link, self._registered, self._fail, self._stop_at_once)
 
     async def _publish(self, providers) -> None:
-        await self.roster.publish(providers, MOST - len(self._config.agents))
-        self.activity.keep(endpoint.name for endpoint in self.roster)
+        await self.roster.publish(providers, MOST - len(self._config.agents) - len(self._tools))
+        self.activity.keep(served.name for served in (*self.roster, *self._tools))
+
+    def _beside(self) -> Beside:
+        return Beside(self._config.agents, self._tools.entries, llms_come=bool(self._config.providers))
 
     async def _live(self) -> int:
+        self._tools.set(self._config.tools)
         await self._unless_stopped(asyncio.create_task(self._catalog.set(self._config.providers)))
         if self._stop_asked.is_set():
             return OK
+        at = ", ".join(address.url for address in self._config.brokers)
         for endpoint in self.roster:
-            at = ", ".join(address.url for address in self._config.brokers)
             log.info('publishing "%s" (%s) at %s', endpoint.name, endpoint.backend.url, at)
+        for server in self._tools:
+            log.info('publishing tool server "%s" (%s) at %s', server.told.name, server.told.url or server.told.command, at)
         await self._brokers.set(self._config.brokers)
         loops = [
             asyncio.create_task(self._watch.run(), name="watch"),
@@ -163,7 +173,7 @@ class Publisher:
 
     async def _close(self) -> None:
         await self._brokers.close()
-        await self.roster.stop()
+        await asyncio.gather(self.roster.stop(), self._tools.stop())
         self._failure.cancel()
 
     def _link(self, address: BrokerAddress) -> Link:
@@ -171,7 +181,7 @@ class Publisher:
         http = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), connector=way.connector(), proxy=way.proxy)
         broker = Broker(http, address.url, address.token, secrets.token_hex(8), self._timers.call_timeout_s)
         return Link(
-            broker, http, way, self.roster, self._config.agents, self._session_file(address), self.activity,
+            broker, http, way, self.roster, self._tools, self._beside(), self._session_file(address), self.activity,
             self._watch.hurry, self._timers,
         )
 

@@ -21,6 +21,7 @@ class Timers:
     process_poll_s: float = 0.25
     settle_s: float = 30.0
     canary_s: float = 60.0
+    tool_start_s: float = 120.0
     retry_first_s: float = 1.0
     retry_most_s: float = 30.0
     results_retry_first_s: float = 0.1

@@ -78,6 +78,7 @@ class Usage(Struct):
 class Answer(Struct):
     choices: list[Choice] | None = None
     usage: Usage | None = None
+    model: Any = None
     error: Any = None
 
 

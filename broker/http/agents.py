@@ -1,7 +1,7 @@
 """``/api/v1/agents``: every agent; public ones are made, edited and deleted by their owner or an admin.
 
 A virtual agent is its publisher's: here it can be read and deleted only. How agents
-answer as models is in ``answers.py`` and ``broker/persona.py``.
+answer as models is in ``answers.py`` and ``broker/chat/``.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
-from broker.errors import Forbidden, NotFound, Unprocessable
+from broker.errors import Forbidden, Unprocessable
 from broker.model import Agent, Ref
-from broker.persona import CALLERS_OWN
 
 from .bodies import reply
 from .context import PRINCIPAL, STORE
-from .edits import read_edit, shown, stored, version_of
+from .edits import check_params, named, owner_of, read_edit, shown, stored, version_of
 from .names import check_name
 
 _NAME = 128
@@ -25,7 +24,7 @@ _NAME = 128
 class PublicAgent(msgspec.Struct, rename="camel"):
     """A public agent as its owner writes it: all that ``POST`` needs, what changes in ``PATCH``.
 
-    ``llm`` and ``project`` are named as a row shows them, or by a text.
+    ``llm``, ``project`` and ``default_personality`` are named as a row shows them, or by a text.
     """
 
     name: str | UnsetType = UNSET
@@ -57,7 +56,9 @@ async def create_agent(request: web.Request) -> web.Response:
     fields = _fields(asked)
     if "llm" not in fields:
         raise Unprocessable("`llm` is missing: the LLM that answers, or else a `model`.", param="llm")
-    made = {"description": "", "systemPrompt": "", "project": "", "defaultParams": "{}", "extras": "{}", **fields}
+    made = {
+        "description": "", "systemPrompt": "", "project": "", "personality": "", "defaultParams": "{}", "extras": "{}", **fields,
+    }
     return shown(await request.app[STORE].agents.create(asked.name, made, owner=request[PRINCIPAL].owner), 201)
 
 
@@ -69,7 +70,7 @@ async def edit_agent(request: web.Request) -> web.Response:
     if asked.name is not UNSET and asked.name != (await agents.agent(key)).name:
         raise Unprocessable("A name cannot be changed; make another agent.", param="name")
     version = version_of(request, asked.version)
-    return shown(await agents.edit(key, fields, version=version, owner=_owner(request)), 200)
+    return shown(await agents.edit(key, fields, version=version, owner=owner_of(request)), 200)
 
 
 async def delete_agent(request: web.Request) -> web.Response:
@@ -78,27 +79,17 @@ async def delete_agent(request: web.Request) -> web.Response:
     role = "publisher" if agent.kind == "virtual" else "client"
     if not request[PRINCIPAL].may(role):
         raise Forbidden(f"Deleting a {agent.kind} agent needs a token with the role {role!r} (its owner's) or 'admin'.")
-    await agents.delete(agent, owner=_owner(request))
+    await agents.delete(agent, owner=owner_of(request))
     return web.Response(status=204)
-
-
-def _owner(request: web.Request) -> str | None:
-    """Whose rows the caller may change; None: everybody's."""
-    principal = request[PRINCIPAL]
-    return None if principal.may("admin") else principal.owner
 
 
 def _fields(asked: PublicAgent) -> dict[str, str]:
     """The fields that were given, checked, as they are stored."""
-    if asked.default_personality not in (UNSET, None):
-        raise NotFound(f"There is no personality {_named(asked.default_personality)!r}.", param="defaultPersonality")
-    if asked.default_params is not UNSET:
-        for name in CALLERS_OWN:
-            if name in asked.default_params:
-                raise Unprocessable(f"`defaultParams` cannot set `{name}`: it is the caller's.", param="defaultParams")
+    check_params("defaultParams", asked.default_params)
     given = {
         "description": asked.description, "systemPrompt": asked.system_prompt,
-        "project": UNSET if asked.project is UNSET else _named(asked.project),
+        "project": UNSET if asked.project is UNSET else named(asked.project),
+        "personality": UNSET if asked.default_personality is UNSET else named(asked.default_personality),
         "defaultParams": stored(asked.default_params), "extras": stored(asked.extras), **_answering(asked),
     }
     return {name: value for name, value in given.items() if value is not UNSET}
@@ -108,17 +99,10 @@ def _answering(asked: PublicAgent) -> dict[str, str]:
     """Who is to answer: an LLM, or whichever has that model; both are stored, one of them empty."""
     if asked.llm is UNSET and asked.model is UNSET:
         return {}
-    llm = "" if asked.llm is UNSET else _named(asked.llm)
+    llm = "" if asked.llm is UNSET else named(asked.llm)
     model = asked.model or ""
     if bool(llm) == bool(model):
         raise Unprocessable("An agent has either an `llm` or a `model`.", param="llm")
     if len(model) > _NAME:
         raise Unprocessable(f"`model` has at most {_NAME} characters.", param="model")
     return {"llm": llm, "model": model}
-
-
-def _named(ref: Ref | str | None) -> str:
-    """What a reference names: a row that was read says both, and its name counts."""
-    if isinstance(ref, Ref):
-        return ref.name or ref.id or ""
-    return ref or ""

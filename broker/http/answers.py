@@ -11,14 +11,15 @@ import asyncio
 from aiohttp import web
 from msgspec import structs
 
+from broker.chat.block import as_persona
+from broker.chat.looped import Looped, has_tools
 from broker.errors import AgentLLMMissing, BackendFailed, BadRequest, Refusal, UnknownLLM
 from broker.model import Persona
-from broker.persona import as_persona
 from broker.relay.exchange import Exchange
 from broker.relay.parts import Head
-from broker.relay.relay import Call
+from broker.relay.relay import Call, Relay
 
-from .context import ID, LIMITS, METRICS, RELAY, STORE
+from .context import ID, LIMITS, METRICS, POST, RELAY, STORE, TOOLBOXES
 from .middleware import REQUEST_ID, allow_origin
 from .voice import AsItCame, Voice
 
@@ -45,25 +46,35 @@ async def answer_model(request: web.Request, call: Call, voice: Voice | None = N
 
 
 async def _answer_as(request: web.Request, call: Call, persona: Persona, voice: Voice | None) -> web.StreamResponse:
-    """As ``answer``, by the LLM of an agent, with what the agent adds to the call. Raises BadRequest."""
+    """As ``answer``, by the LLM of an agent, with what the agent adds to the call and, if it has tools, in the loop in
+    which it uses them. Raises BadRequest."""
     if call.operation != "chat":
         raise BadRequest(f"{persona.agent!r} is an agent, which only chats: it has no {call.operation}.", param="model")
+    if has_tools(persona):
+        app, limits = request.app, request.app[LIMITS]
+        looped = Looped(
+            app[RELAY], app[POST], app[TOOLBOXES], persona, call.llm,
+            max_iterations=limits.max_iterations, answer_bytes=limits.result_bytes,
+        )
+        return await answer(request, structs.replace(call, llm=persona.llm), voice, looped)
     try:
         return await answer(request, structs.replace(call, llm=persona.llm, body=as_persona(call.body, persona)), voice)
     except UnknownLLM:
         raise AgentLLMMissing(f"The LLM {persona.llm!r} of the agent {persona.agent!r} is gone.") from None
 
 
-async def answer(request: web.Request, call: Call, voice: Voice | None = None) -> web.StreamResponse:
+async def answer(
+    request: web.Request, call: Call, voice: Voice | None = None, relay: Relay | Looped | None = None
+) -> web.StreamResponse:
     """Relays a call and writes its reply. Raises the Refusal when nothing was written yet."""
     voice = voice or AsItCame()
-    relay = request.app[RELAY]
+    relay = relay or request.app[RELAY]
     metrics = request.app[METRICS]
     exchange = await relay.begin(call, request[ID])
     reason = "client gone"
     try:
         voice.begin(exchange)
-        response = await (_stream(request, exchange, voice) if call.streaming else _whole(request, exchange, voice))
+        response = await (_stream(request, relay, exchange, voice) if call.streaming else _whole(request, exchange, voice))
         metrics.relayed(call.operation, exchange.refused or "ok", exchange)
         return response
     except Refusal as refusal:
@@ -101,7 +112,7 @@ async def _collect(request: web.Request, exchange: Exchange, first: bytes = b"")
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-async def _stream(request: web.Request, exchange: Exchange, voice: Voice) -> web.StreamResponse:
+async def _stream(request: web.Request, relay: Relay | Looped, exchange: Exchange, voice: Voice) -> web.StreamResponse:
     limits = request.app[LIMITS]
     comments = request.headers.get("X-Wait-Comments", "").lower() != "off"
     wait_s = limits.comment_first_s if comments else None
@@ -139,7 +150,7 @@ async def _stream(request: web.Request, exchange: Exchange, voice: Voice) -> web
             raise
         exchange.refused = refusal.code
         # The publisher hears why at once, however slowly the client reads the rest.
-        request.app[RELAY].end(exchange, refusal.code)
+        relay.end(exchange, refusal.code)
         await response.write_eof(voice.fail(refusal.status, refusal.shape()["error"]))
         return response
 

@@ -14,9 +14,10 @@ import msgspec
 from aiohttp import web
 
 from broker.dialects.anthropic_request import Untranslatable
-from broker.errors import BadRequest, Unprocessable
+from broker.errors import BadRequest, UnknownLLM, Unprocessable
 from broker.relay.exchange import Patience
 from broker.relay.relay import Call
+from broker.wire import TOOLS
 
 from .bodies import describe, read_body
 from .context import LIMITS, Limits, PRINCIPAL
@@ -58,12 +59,15 @@ async def read_request(request: web.Request) -> bytes:
 
 
 def call_of(request: web.Request, operation: str, llm: str | None, body: bytes, *, streaming: bool) -> Call:
-    """A call by that request's caller, with that body. Raises BadRequest, Unprocessable."""
+    """A call by that request's caller, with that body. Raises BadRequest, UnknownLLM, Unprocessable."""
     if not llm:
         raise BadRequest("`model` is missing; GET /v1/models lists the possible ones.", param="model")
+    if llm.startswith(TOOLS):
+        # Rows beside the LLMs, which no client asks: a tool server is called by the broker, for a chat's tools.
+        raise UnknownLLM(f"There is no LLM {llm!r}; GET /v1/models lists those that there are.", param="model")
     return Call(
         llm=llm, operation=operation, body=body, streaming=streaming,
-        owner=request[PRINCIPAL].owner, patience=_patience(request, request.app[LIMITS]),
+        owner=request[PRINCIPAL].owner, patience=patience_of(request, request.app[LIMITS]),
     )
 
 
@@ -75,7 +79,8 @@ def translated(translate: Callable[..., Made], given: object) -> Made:
         raise BadRequest(str(why), param=why.param) from None
 
 
-def _patience(request: web.Request, limits: Limits) -> Patience:
+def patience_of(request: web.Request, limits: Limits) -> Patience:
+    """How long that request may take: as long as any, or less if its X-Deadline-Seconds says so. Raises Unprocessable."""
     text = request.headers.get("X-Deadline-Seconds")
     if text is None:
         return limits.patience

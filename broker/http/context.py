@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from broker.chat.following import Following
+from broker.chat.turns import Turns
 from broker.metrics import Metrics
 from broker.relay.exchange import Patience
 from broker.relay.post import Post
 from broker.relay.relay import Relay
 from broker.store import Store
 from broker.store.tokens import Principal
+from broker.tools.toolbox import Toolboxes
 from broker.upstream.caller import Upstreams
 from broker.vault import Vault
 
@@ -29,12 +32,16 @@ class Limits:
     channel_ping_s: float
     comment_first_s: float
     comment_every_s: float
+    max_iterations: int
     patience: Patience
 
 
 STORE: web.AppKey[Store] = web.AppKey("store", Store)
 RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
 UPSTREAMS: web.AppKey[Upstreams] = web.AppKey("upstreams", Upstreams)
+TOOLBOXES: web.AppKey[Toolboxes] = web.AppKey("toolboxes", Toolboxes)
+TURNS: web.AppKey[Turns] = web.AppKey("turns", Turns)
+FOLLOWING: web.AppKey[Following] = web.AppKey("following", Following)
 VAULT: web.AppKey[Vault] = web.AppKey("vault", Vault)
 POST: web.AppKey[Post] = web.AppKey("post", Post)
 DOOR: web.AppKey[Door] = web.AppKey("door", Door)

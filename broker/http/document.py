@@ -44,8 +44,20 @@ _ERRORS = {
         },
     },
     "ollama": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}, "code": {"type": "string"}}},
+    "mcp": {
+        "type": "object",
+        "required": ["jsonrpc", "id", "error"],
+        "properties": {
+            "jsonrpc": {"const": "2.0"}, "id": {"type": ["string", "integer", "null"]},
+            "error": {
+                "type": "object",
+                "required": ["code", "message"],
+                "properties": {"code": {"type": "integer"}, "message": {"type": "string"}, "data": {"type": "object"}},
+            },
+        },
+    },
 }
-_ERROR_NAMES = {"openai": "Error", "messages": "MessagesError", "ollama": "OllamaError"}
+_ERROR_NAMES = {"openai": "Error", "messages": "MessagesError", "ollama": "OllamaError", "mcp": "McpError"}
 
 
 async def openapi(request: web.Request) -> web.Response:

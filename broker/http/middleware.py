@@ -105,7 +105,7 @@ def allow_origin(request: web.Request, response: web.StreamResponse, origin: str
         return
     response.headers["Access-Control-Allow-Origin"] = origin
     response.headers["Vary"] = "Origin"
-    response.headers["Access-Control-Expose-Headers"] = "X-Request-Id, Retry-After, ETag"
+    response.headers["Access-Control-Expose-Headers"] = "X-Request-Id, X-Turn-Index, Retry-After, ETag"
     if request.method == "OPTIONS":
         response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE"
         response.headers["Access-Control-Allow-Headers"] = request.headers.get("Access-Control-Request-Headers", "")

@@ -13,8 +13,10 @@ import uuid
 import msgspec
 from aiohttp import web
 
-from broker.errors import BadRequest, UnknownSession, Unprocessable
-from broker.wire import PROTOCOL, SESSION_HEADER, AgentEntry, ProviderEntry, Registered, Registration
+from broker.errors import BadRequest, UnknownLLM, UnknownSession, Unprocessable
+from broker.wire import (
+    PROTOCOL, SESSION_HEADER, TOOLS, AgentEntry, ProviderEntry, Registered, Registration, ToolServerEntry,
+)
 
 from .bodies import decode, read_body, reply
 from .context import LIMITS, PRINCIPAL, STORE
@@ -22,6 +24,7 @@ from .names import check_aliases, check_name
 
 _CONTROL_BYTES = 1 << 20
 _ROWS = 200
+_MODEL = 128
 _SESSION = re.compile(r"[A-Za-z0-9_.-]{8,128}")
 
 
@@ -44,17 +47,19 @@ async def register(request: web.Request) -> web.Response:
     sid = asked.provider_session_id or request.headers.get(SESSION_HEADER) or f"ps_{secrets.token_urlsafe(18)}"
     if not _SESSION.fullmatch(sid):
         raise Unprocessable("providerSessionId has 8 to 128 of: letters, digits, `_`, `.`, `-`.", param="providerSessionId")
-    if len(asked.providers) + len(asked.agents) > _ROWS:
+    if len(asked.providers) + len(asked.agents) + len(asked.tool_servers) > _ROWS:
         raise Unprocessable(f"One session publishes at most {_ROWS} rows.", param="providers")
-    if not (asked.providers or asked.agents or asked.replace):
+    if not (asked.providers or asked.agents or asked.tool_servers or asked.replace):
         raise Unprocessable("There is nothing to register: `providers` is empty.", param="providers")
     llms = [_llm(i, entry) for i, entry in enumerate(asked.providers)]
     agents = [_agent(i, entry) for i, entry in enumerate(asked.agents)]
+    tools = [_tool_server(i, entry) for i, entry in enumerate(asked.tool_servers)]
     _refuse_twins("providers", [entry["name"] for entry in llms])
     _refuse_twins("agents", [entry["name"] for entry in agents])
+    _refuse_twins("toolServers", [entry.name for entry in asked.tool_servers])
     store = request.app[STORE]
     await store.sessions.register(
-        sid, request[PRINCIPAL].owner, llms=llms, agents=agents, replace=asked.replace, accepts=asked.accepts
+        sid, request[PRINCIPAL].owner, llms=[*llms, *tools], agents=agents, replace=asked.replace, accepts=asked.accepts
     )
     return reply(
         Registered(
@@ -63,6 +68,7 @@ async def register(request: web.Request) -> web.Response:
             protocol=PROTOCOL,
             llms=[msgspec.to_builtins(row) for row in await store.rows.llms_named([e["name"] for e in llms])],
             agents=[msgspec.to_builtins(row) for row in await store.agents.named([e["name"] for e in agents])],
+            tool_servers=[msgspec.to_builtins(row) for row in await store.tool_servers.named([e.name for e in asked.tool_servers])],
         ),
         201,
     )
@@ -86,6 +92,8 @@ async def status(request: web.Request) -> web.Response:
     report = decode(await _control_body(request), StatusReport)
     if report.status not in ("active", "hibernating"):
         raise Unprocessable("`status` is `active` or `hibernating`.", param="status")
+    if report.llm_name.startswith(TOOLS):
+        raise UnknownLLM("A tool server is always active: it is started by its first call.", param="llmName")
     sid = session_named(request, report.provider_session_id)
     await request.app[STORE].sessions.set_status(sid, request[PRINCIPAL].owner, report.llm_name, report.status)
     return reply({"ok": True})
@@ -114,8 +122,7 @@ async def _control_body(request: web.Request) -> bytes:
 def _llm(index: int, entry: ProviderEntry) -> dict:
     where = f"providers[{index}]"
     check_name(f"{where}.name", entry.name)
-    if entry.slots is not msgspec.UNSET and not 1 <= entry.slots <= 100_000:
-        raise Unprocessable(f"{where}.slots must be from 1 to 100,000.", param=f"{where}.slots")
+    _check_slots(where, entry.slots)
     if entry.tier is not msgspec.UNSET and entry.tier not in ("fast", "heavy"):
         raise Unprocessable(f"{where}.tier is `fast` or `heavy`.", param=f"{where}.tier")
     if entry.aliases is not msgspec.UNSET:
@@ -132,18 +139,40 @@ def _llm(index: int, entry: ProviderEntry) -> dict:
     }
 
 
+def _tool_server(index: int, entry: ToolServerEntry) -> dict:
+    """A row beside the LLMs, under a name that none of them can have."""
+    where = f"toolServers[{index}]"
+    check_name(f"{where}.name", entry.name)
+    _check_slots(where, entry.slots)
+    given = {"type": "mcp", "model": "", "description": entry.description, "slots": entry.slots}
+    return {
+        "name": TOOLS + entry.name, "id": str(uuid.uuid4()), "initial": "active", "fields": _stored(given),
+        "defaults": {"description": "", "slots": "4"},
+    }
+
+
+def _check_slots(where: str, slots: int | msgspec.UnsetType) -> None:
+    if slots is not msgspec.UNSET and not 1 <= slots <= 100_000:
+        raise Unprocessable(f"{where}.slots must be from 1 to 100,000.", param=f"{where}.slots")
+
+
 def _agent(index: int, entry: AgentEntry) -> dict:
     where = f"agents[{index}]"
     check_name(f"{where}.name", entry.name)
+    llm, model = entry.llm_name or "", entry.model or ""
+    if bool(llm) == bool(model):
+        raise Unprocessable(f"{where} has either an `llmName`, the LLM that answers, or a `model`.", param=f"{where}.llmName")
+    if len(model) > _MODEL:
+        raise Unprocessable(f"{where}.model has at most {_MODEL} characters.", param=f"{where}.model")
     given = {
         "description": entry.description, "systemPrompt": entry.system_prompt,
-        "defaultParams": entry.default_params, "extras": entry.extras,
+        "defaultParams": entry.default_params, "extras": entry.extras, "model": model,
         # A project that is left out is cleared; every other field that is left out stays.
         "project": entry.project or "",
     }
     defaults = {"description": "", "systemPrompt": "", "defaultParams": "{}", "extras": "{}"}
     return {
-        "name": entry.name, "id": str(uuid.uuid4()), "initial": "active", "llm": entry.llm_name,
+        "name": entry.name, "id": str(uuid.uuid4()), "initial": "active", "llm": llm,
         "fields": _stored(given), "defaults": defaults,
     }
 

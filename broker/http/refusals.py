@@ -10,6 +10,7 @@ from aiohttp import web
 
 from broker.dialects import messages_answer, ollama_answer
 from broker.errors import Refusal
+from broker.front_mcp.refusals import error_shape as mcp_error_shape
 
 from .bodies import refusal_reply
 from .context import ID
@@ -18,7 +19,9 @@ MESSAGES_ID = "request-id"
 
 
 def front(path: str) -> str:
-    """Whose API has that path: "messages", "ollama", or "openai" for it and all that is our own."""
+    """Whose API has that path: "messages", "ollama", "mcp", or "openai" for it and all that is our own."""
+    if path == "/mcp":
+        return "mcp"
     if path.startswith("/v1/messages"):
         return "messages"
     return "ollama" if path.startswith("/api/") and not path.startswith("/api/v1/") else "openai"
@@ -32,4 +35,6 @@ def refuse(request: web.Request, refusal: Refusal) -> web.Response:
         response.headers[MESSAGES_ID] = request[ID]
     elif asked == "ollama":
         response.body = ollama_answer.error_shape(refusal.shape()["error"])
+    elif asked == "mcp":
+        response.body = mcp_error_shape(refusal.status, refusal.shape()["error"])
     return response

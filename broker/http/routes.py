@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from broker.model import LLM, Agent, Secret
+from broker.library import Personality, Project, Prompt
+from broker.model import LLM, Agent, Secret, Session, ToolServer
+from broker.threads import Thread, Turn
 from broker.wire import Registered, Registration, Result, ResultsAnswer
 
 from . import (
-    agents, channel, document, health, llms, messages, ollama, ollama_models, openai, provider, public_llms, results,
-    secrets,
+    agents, channel, document, health, llms, mcp, messages, ollama, ollama_models, openai, provider, public_llms, results,
+    personalities, projects, prompts, secrets, sessions, threads, tool_servers, turns,
 )
 from .context import TABLE
 from .middleware import PUBLIC
@@ -39,6 +41,12 @@ class Route:
 
 _P = "/api/v1/llms"
 _A = "/api/v1/agents"
+_T = "/api/v1/threads"
+_N = f"{_T}/{{thread}}/turns/{{turn:[0-9]+}}"
+_PJ = "/api/v1/projects"
+_PS = "/api/v1/personalities"
+_PT = "/api/v1/prompts"
+_TS = "/api/v1/tool-servers"
 
 ROUTES = (
     Route("GET", "/healthz", health.healthz, PUBLIC, "Is the process alive"),
@@ -67,10 +75,45 @@ ROUTES = (
     Route("PUT", f"{_A}/{{agent:[^/]+}}", agents.edit_agent, "client", "Edit a public agent", agents.PublicAgent, Agent),
     Route("PATCH", f"{_A}/{{agent:[^/]+}}", agents.edit_agent, "client", "The same as PUT", agents.PublicAgent, Agent),
     Route("DELETE", f"{_A}/{{agent:[^/]+}}", agents.delete_agent, "", "Delete an agent, by name or id", status=204),
+    Route("GET", _PJ, projects.list_projects, "", "Every project", gives=list[Project]),
+    Route("POST", _PJ, projects.create_project, "client", "Make a project", projects.ProjectEdit, Project, 201),
+    Route("GET", f"{_PJ}/{{project:[^/]+}}", projects.get_project, "", "One project, by name or id", gives=Project),
+    Route("PUT", f"{_PJ}/{{project:[^/]+}}", projects.edit_project, "client", "Edit a project", projects.ProjectEdit, Project),
+    Route("PATCH", f"{_PJ}/{{project:[^/]+}}", projects.edit_project, "client", "The same as PUT", projects.ProjectEdit, Project),
+    Route("DELETE", f"{_PJ}/{{project:[^/]+}}", projects.delete_project, "client", "Delete a project and its prompts", status=204),
+    Route("GET", _PS, personalities.list_personalities, "", "Every personality", gives=list[Personality]),
+    Route("POST", _PS, personalities.create_personality, "client", "Make a personality", personalities.PersonalityEdit, Personality, 201),
+    Route("GET", f"{_PS}/{{personality:[^/]+}}", personalities.get_personality, "", "One personality, by name or id", gives=Personality),
+    Route("PUT", f"{_PS}/{{personality:[^/]+}}", personalities.edit_personality, "client", "Edit a personality", personalities.PersonalityEdit, Personality),
+    Route("PATCH", f"{_PS}/{{personality:[^/]+}}", personalities.edit_personality, "client", "The same as PUT", personalities.PersonalityEdit, Personality),
+    Route("DELETE", f"{_PS}/{{personality:[^/]+}}", personalities.delete_personality, "client", "Delete a personality", status=204),
+    Route("GET", _PT, prompts.list_prompts, "", "Every prompt, or those of one project, agent, scope, name", gives=list[Prompt]),
+    Route("POST", _PT, prompts.create_prompt, "client", "Make a prompt", prompts.PromptEdit, Prompt, 201),
+    Route("GET", f"{_PT}/{{prompt:[^/]+}}", prompts.get_prompt, "", "One prompt, by id", gives=Prompt),
+    Route("PUT", f"{_PT}/{{prompt:[^/]+}}", prompts.edit_prompt, "client", "Edit a prompt", prompts.PromptEdit, Prompt),
+    Route("PATCH", f"{_PT}/{{prompt:[^/]+}}", prompts.edit_prompt, "client", "The same as PUT", prompts.PromptEdit, Prompt),
+    Route("DELETE", f"{_PT}/{{prompt:[^/]+}}", prompts.delete_prompt, "client", "Delete a prompt", status=204),
+    Route("GET", "/api/v1/sessions", sessions.list_sessions, "", "Publishers' sessions of the caller's owner", gives=list[Session]),
+    Route("GET", "/api/v1/sessions/{session:[^/]+}", sessions.get_session, "", "One session", gives=Session),
+    Route("GET", _TS, tool_servers.list_tool_servers, "", "Every tool server at a publisher", gives=list[ToolServer]),
+    Route("GET", f"{_TS}/{{server:[^/]+}}", tool_servers.get_tool_server, "", "One tool server, by name or id", gives=ToolServer),
+    Route("DELETE", f"{_TS}/{{server:[^/]+}}", tool_servers.delete_tool_server, "", "Delete a tool server, by name or id", status=204),
+    Route("POST", f"{_A}/{{agent:[^/]+}}/threads", threads.create_thread, "client", "Begin a thread with an agent", threads.ThreadEdit, Thread, 201),
+    Route("GET", f"{_A}/{{agent:[^/]+}}/threads", threads.list_threads_with, "client", "One's threads with an agent, latest first", gives=threads.ThreadPage),
+    Route("GET", _T, threads.list_threads, "client", "One's threads, latest first", gives=threads.ThreadPage),
+    Route("GET", f"{_T}/{{thread}}", threads.get_thread, "client", "One thread", gives=Thread),
+    Route("PATCH", f"{_T}/{{thread}}", threads.edit_thread, "client", "Give a thread a title", threads.ThreadEdit, Thread),
+    Route("DELETE", f"{_T}/{{thread}}", threads.delete_thread, "client", "Delete a thread with all that was said in it", status=204),
+    Route("GET", f"{_T}/{{thread}}/messages", threads.list_messages, "client", "What was said, in order", gives=threads.MessagePage),
+    Route("POST", f"{_T}/{{thread}}/turns", turns.begin_turn, "client", "Say something; the agent answers", turns.TurnAsked, Turn, streams=EVENTS),
+    Route("GET", _N, turns.get_turn, "client", "One turn", gives=Turn),
+    Route("DELETE", _N, turns.cancel_turn, "client", "Cancel a turn", status=204),
+    Route("GET", f"{_N}/events", turns.follow_turn, "client", "What a turn says, from an event on", streams=EVENTS),
     Route("DELETE", "/api/v1/requests/{request}", llms.cancel_request, "client", "Cancel a request, wherever it is"),
     Route("GET", "/api/v1/secrets", secrets.list_secrets, "admin", "Every secret, without its value", gives=list[Secret]),
     Route("PUT", "/api/v1/secrets/{secret}", secrets.put_secret, "admin", "Keep a secret, sealed", secrets.SecretValue, Secret, 201),
     Route("DELETE", "/api/v1/secrets/{secret}", secrets.delete_secret, "admin", "Delete a secret", status=204),
+    Route("POST", "/mcp", mcp.message, "client", "MCP: agents as tools", streams=EVENTS),
     Route("GET", "/v1/models", openai.list_models, "", "OpenAI: every model"),
     Route("GET", "/v1/models/{model:.+}", openai.get_model, "", "OpenAI: one model"),
     Route("POST", "/v1/chat/completions", openai.chat_completions, "client", "OpenAI: chat completion", streams=EVENTS),

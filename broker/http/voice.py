@@ -68,17 +68,18 @@ class AsItCame:
 
     def __init__(self) -> None:
         self._tail = b""
-        self._place = 0
+        self._exchange: Exchange | None = None
 
     def begin(self, exchange: Exchange) -> None:
-        self._place = exchange.place
+        self._exchange = exchange
 
     def head(self, head: Head) -> Head:
         return head
 
     def wait(self) -> bytes:
         """A comment; with the place in line when the request came, if there was one."""
-        return b": waiting, place %d on arrival\n\n" % self._place if self._place else b": waiting\n\n"
+        place = self._exchange.place if self._exchange else 0
+        return b": waiting, place %d on arrival\n\n" % place if place else b": waiting\n\n"
 
     def say(self, data: bytes) -> bytes:
         self._tail = (self._tail + data)[-len(DONE) :]

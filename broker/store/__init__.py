@@ -14,14 +14,22 @@ from . import keys
 from .address import Address
 from .agents import Agents
 from .endpoint import client, resolve
+from .library import Library
 from .link import Link
+from .personalities import Personalities
+from .projects import Projects
+from .prompts import Prompts
 from .replica import Replica
 from .rows import Rows
 from .scripts import Caller, Scripts
 from .secrets import Secrets
 from .sessions import Sessions
 from .tasks import Tasks
+from .threads import Threads
 from .tokens import Tokens
+from .tool_servers import ToolServers
+from .turn_events import TurnEvents
+from .turns import Turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,19 +45,20 @@ class Timers:
     lease_grace_ms: int = 5_000
     wake_limit_ms: int = 600_000
     replica_ttl_ms: int = 5_000
+    turn_events_ms: int = 900_000
 
 
 class Store:
-    """All that the broker keeps in one namespace, through three connections' worth of Redis:
-    ``link`` for scripts, ``blocking`` for the one blocking read, ``redis`` for cold paths."""
+    """All that the broker keeps in one namespace, through four connections' worth of Redis: ``link`` for scripts,
+    ``blocking`` for the one blocking read, ``following`` for that of turns' events, ``redis`` for cold paths."""
 
     def __init__(
-        self, link: Caller, blocking: Caller, redis, *, namespace: str, timers: Timers,
+        self, link: Caller, blocking: Caller, following: Caller, redis, *, namespace: str, timers: Timers,
         adoption: str = "owner", queue_length: int = 1000, queue_bytes: int = 64 << 20, shebang: bool = True,
     ):
         prefix = keys.prefix(namespace)
         self.redis = redis
-        self._links = (link, blocking)
+        self._links = (link, blocking, following)
         scripts = self._scripts = Scripts(link, prefix, shebang=shebang)
         t = timers
         name = uuid.uuid4().hex[:16]
@@ -69,6 +78,14 @@ class Store:
             grace_ms=t.grace_ms, stale_ms=t.stale_ms, expire_ms=t.expire_ms, settle_ms=t.settle_ms, sweep_ms=t.sweep_ms,
         )
         self.secrets = Secrets(scripts)
+        library = Library(link, scripts, prefix, stale_ms=t.stale_ms, expire_ms=t.expire_ms)
+        self.projects = Projects(library, scripts)
+        self.personalities = Personalities(library, scripts)
+        self.prompts = Prompts(library, scripts, stale_ms=t.stale_ms, expire_ms=t.expire_ms)
+        self.tool_servers = ToolServers(self.rows, scripts, stale_ms=t.stale_ms, expire_ms=t.expire_ms)
+        self.threads = Threads(link, scripts, prefix, stale_ms=t.stale_ms, expire_ms=t.expire_ms)
+        self.turns = Turns(scripts, name, keep_ms=t.turn_events_ms, stale_ms=t.stale_ms, expire_ms=t.expire_ms)
+        self.turn_events = TurnEvents(link, following, prefix)
         self.tokens = Tokens(redis, namespace)
 
     @classmethod
@@ -79,7 +96,8 @@ class Store:
             return await resolve(address, keys.prefix(namespace))
 
         blocking = Link(find, timeout_s=10.0)
-        return cls(Link(find), blocking, client(address), namespace=namespace, timers=timers, **limits)
+        following = Link(find, timeout_s=10.0)
+        return cls(Link(find), blocking, following, client(address), namespace=namespace, timers=timers, **limits)
 
     async def warm_up(self) -> None:
         """Makes the first request as quick as the next. Raises StoreUnavailable."""

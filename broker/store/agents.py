@@ -9,7 +9,10 @@ import uuid
 
 import msgspec
 
-from broker.errors import AgentLLMMissing, AgentOffline, Conflict, PublisherOffline, UnknownAgent, UnknownLLM
+from broker.errors import (
+    AgentLLMMissing, AgentOffline, Conflict, PublisherOffline, UnknownAgent, UnknownLLM, UnknownPersonality,
+    UnknownProject,
+)
 from broker.model import AGENT_PREFIX, Agent, Persona
 
 from .rows import Rows
@@ -37,7 +40,8 @@ class Agents:
         return Agent.read(row)
 
     async def create(self, name: str, fields: dict[str, str], *, owner: str) -> Agent:
-        """A new public agent; ``fields`` as they are stored, ``llm`` an id, a name or empty. Raises Conflict, UnknownLLM."""
+        """A new public agent; ``fields`` as they are stored, ``llm``, ``project`` and ``personality`` an id, a name or empty.
+        Raises Conflict, UnknownLLM, UnknownProject, UnknownPersonality."""
         verdict, *rest = await self._scripts.run(
             "agent_create", name, str(uuid.uuid4()), owner, msgspec.json.encode(fields), *self._ages
         )
@@ -53,7 +57,7 @@ class Agents:
 
     async def edit(self, key: str, fields: dict[str, str], *, version: int | None, owner: str | None) -> Agent:
         """Changes these fields of a public agent. ``version`` None: whichever it is at; ``owner`` None: an admin's
-        call. Raises UnknownAgent, Conflict, UnknownLLM."""
+        call. Raises UnknownAgent, Conflict, UnknownLLM, UnknownProject, UnknownPersonality."""
         agent = await self.agent(key)
         guard = "" if version is None else version
         verdict, *rest = await self._scripts.run(
@@ -85,21 +89,39 @@ class Agents:
         verdict, *rest = await self._scripts.run("agent_asked", asked, name, *self._ages)
         if verdict == b"llm":
             return None
-        if verdict == b"unknown":
-            raise UnknownLLM(f"There is no agent {name!r}; GET /v1/models lists those that there are.")
-        if verdict == b"offline":
-            raise AgentOffline(f"agent offline: the publisher of the agent {name!r} is away; try again when it is back")
-        if verdict == b"no_llm":
-            raise AgentLLMMissing(f"The agent {name!r} is pinned to the LLM {rest[0].decode()!r}, which is gone.")
-        if verdict == b"no_model":
-            raise PublisherOffline(f"No LLM with the model {rest[0].decode()!r}, which the agent {name!r} asks for, is there right now.")
-        llm, prompt, params = rest
-        return Persona(name, llm.decode(), prompt.decode(), params)
+        return read_persona(name, verdict, rest)
 
     @staticmethod
     def _refuse_missing(verdict: bytes, name: str, fields: dict[str, str]) -> None:
         if verdict == b"no_llm":
             raise UnknownLLM(f"agent {name!r} is to be pinned to the LLM {fields['llm']!r}, which does not exist.", param="llm")
+        if verdict == b"no_project":
+            raise UnknownProject(f"There is no project {fields['project']!r}; GET /api/v1/projects lists those that there are.", param="project")
+        if verdict == b"no_personality":
+            raise UnknownPersonality(
+                f"There is no personality {fields['personality']!r}; GET /api/v1/personalities lists those that there are.",
+                param="defaultPersonality",
+            )
+
+
+def read_persona(agent: str, verdict: bytes, rest: list[bytes]) -> Persona:
+    """The answer of ``persona_of`` (``lua/shared/personas.lua``) about that agent. Raises UnknownLLM, AgentOffline,
+    AgentLLMMissing, PublisherOffline, UnknownPersonality."""
+    if verdict == b"unknown":
+        raise UnknownLLM(f"There is no agent {agent!r}; GET /v1/models lists those that there are.")
+    if verdict == b"offline":
+        raise AgentOffline(f"agent offline: the publisher of the agent {agent!r} is away; try again when it is back")
+    if verdict == b"no_llm":
+        raise AgentLLMMissing(f"The agent {agent!r} is pinned to the LLM {rest[0].decode()!r}, which is gone.")
+    if verdict == b"no_model":
+        raise PublisherOffline(f"No LLM with the model {rest[0].decode()!r}, which the agent {agent!r} asks for, is there right now.")
+    if verdict == b"no_personality":
+        raise UnknownPersonality(
+            f"There is no personality {rest[0].decode()!r}; GET /api/v1/personalities lists those that there are.", param="personality"
+        )
+    llm, own, personality, servers, extras, project, *prompts = rest
+    texts = tuple(prompt.decode() for prompt in prompts)
+    return Persona(agent, llm.decode(), texts, (own, personality), servers, extras, project.decode())
 
 
 def _unknown(key: str) -> UnknownAgent:

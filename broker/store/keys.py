@@ -7,7 +7,8 @@ writes a key's text. Each family has its own prefix, for LLM names hold colons.
 =======================  ======  =====================================================
 key                      type    what, and its end
 =======================  ======  =====================================================
-llm:<name>               hash    an LLM row; no TTL, deleted with its cascade
+llm:<name>               hash    an LLM row, or as _tools/<name> a publisher's tool server;
+                                 no TTL, deleted with its cascade
 agent:<name>             hash    an agent row; likewise
 llms, agents             set     the names of the rows
 llm-ids, agent-ids       hash    id → name
@@ -17,9 +18,34 @@ secret:<name>            hash    a secret: sealed, key (which one sealed it), cr
 secrets                  set     the names of the secrets
 secret-llms:<name>       set     LLMs that name that secret; goes with the last
 alias:<alias>            set     LLMs that have that other name; goes with the last
+project:<name>           hash    id, name, description, servers (JSON list: its tool servers), owner, version,
+                                 createdAt, updatedAt; until it is deleted
+personality:<name>       hash    likewise; prompts (JSON list of ids) and params (JSON) in place of servers
+prompt:<id>              hash    likewise; content, scope (global | project | agent) and of (the name of that
+                                 project or agent, which need not be there); goes with it when it is deleted
+projects, personalities  set     the names of the rows
+prompts                  set     the ids of the prompts
+project-ids              hash    id → name
+personality-ids          hash    likewise
+project-agents:<name>    set     agents that name that project, which need not be there; goes with the last
+personality-agents:<name> set    agents that name that personality; goes with the last
+prompt-names:<scope>:<of> hash   name → id of the prompts of one project, of one agent, or of none; goes with the last
+prompt-personalities:<id> set    personalities that have that prompt; goes with the last
+secret-projects:<name>   set     projects that name that secret; goes with the last
+thread:<id>              hash    id, agent (its name), agentId (when it was made), owner, title, lastTurnAt, createdAt,
+                                 updatedAt, turns (how many there were), running (the fence of the turn that runs,
+                                 or ''), runningIndex, replica, cancel (asked for), ended (the last fence), events (how
+                                 many the last turn wrote), keepMs; until it is deleted
+thread-messages:<id>     list    its messages, JSON: id, turnIndex, createdAt (ms), role, content …; goes with it
+thread-errors:<id>       hash    turn → why it failed, JSON; goes with it
+threads-of:<length>:<owner> zset threads of an owner (length in bytes) by their last activity (ms); with
+                                 ":<agent>" behind it those with one agent; goes with the last
+thread-events:<id>:<turn> stream what a turn said, entries <n>-0; TTL
+turns:<replica>          set     threads whose turn runs at a replica; goes with the last
 expiring:llm, :agent     zset    inactive rows by the time (ms) they are deleted
 session:<sid>            hash    owner, instance, channel, replica, heartbeatAt, accepts,
                                  closed, graceUntil, leaving, down; until its last row goes
+sessions                 set     their ids; each until its last row goes
 session-rows:<sid>       set     "llm:<name>", "agent:<name>"
 alive:<sid>              string  the heartbeat; TTL 90 s
 heartbeats               zset    live sessions by their last heartbeat (ms)

@@ -1,4 +1,5 @@
-"""Rows: reading LLMs and agents as they are now; making and editing public LLMs, deleting any. Agents: ``agents.py``.
+"""Rows: reading LLMs and agents as they are now; making and editing public LLMs, deleting any. Agents: ``agents.py``,
+tool servers, which are rows beside the LLMs: ``tool_servers.py``.
 
 Rows are written by scripts only (these, registration, heartbeats, sweeps). Every read
 goes through ``rows_read.lua``, so that nobody sees a stale row as active.
@@ -12,6 +13,7 @@ import msgspec
 
 from broker.errors import Conflict, UnknownLLM, Unprocessable
 from broker.model import LLM
+from broker.wire import TOOLS
 
 from .scripts import Caller, Scripts
 
@@ -28,12 +30,12 @@ class Rows:
 
     async def llms(self) -> list[LLM]:
         """Every LLM that is there, by name."""
-        return [LLM.read(row) for row in await self.all("llm")]
+        return [LLM.read(row) for row in await self.all("llm") if not row["name"].startswith(TOOLS)]
 
     async def llm(self, key: str) -> LLM:
         """The LLM of that id, else of that name: no name can hide another row's id. Raises UnknownLLM."""
         row = await self.one("llm", key)
-        if row is None:
+        if row is None or row["name"].startswith(TOOLS):
             raise UnknownLLM(f"There is no LLM {key!r}; GET /v1/models lists those that there are.")
         return LLM.read(row)
 

@@ -17,7 +17,7 @@ from typing import Protocol
 from .link import ScriptMissing
 
 #: One file per noun, each using only those before it.
-_SHARED = ("post", "tasks", "wakes", "sessions", "rows")
+_SHARED = ("post", "tasks", "wakes", "sessions", "library", "rows", "personas", "threads")
 _DEFINES = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
 
 

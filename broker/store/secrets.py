@@ -1,6 +1,6 @@
 """Secrets as they are kept: sealed values by name. What opens them is not known here.
 
-A secret that an LLM row names cannot be deleted; scripts see to both sides of that.
+A secret that an LLM row or a project names cannot be deleted; scripts see to both sides of that.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ class Secrets:
         verdict, created, updated = await self._scripts.run("secret_put", name, sealed, key)
         return verdict == b"created", Secret(name, True, _time(created), _time(updated))
 
+    async def read(self, name: str) -> tuple[str, str] | None:
+        """(sealed value, id of the key that sealed it); None: there is no such secret."""
+        found = await self._scripts.run("secret_read", name)
+        return (found[0].decode(), found[1].decode()) if found else None
+
     async def list(self, current_key: str) -> list[Secret]:
         """By name, without values."""
         rows = await self._scripts.run("secrets_read")
@@ -32,8 +37,9 @@ class Secrets:
         if verdict == b"unknown":
             raise UnknownSecret(f"There is no secret {name!r}.")
         if verdict == b"used":
-            llms = ", ".join(sorted(llm.decode() for llm in rest))
-            raise Conflict(f"LLMs use the secret {name!r}: {llms}. Give them another, or delete them.")
+            llms, *names = int(rest[0]), *(one.decode() for one in rest[1:])
+            users = [f"{kind} ({', '.join(sorted(of))})" for kind, of in (("LLMs", names[:llms]), ("projects", names[llms:])) if of]
+            raise Conflict(f"The secret {name!r} is used by {' and '.join(users)}. Give them another, or delete them.")
 
 
 def _time(ms: bytes) -> str:

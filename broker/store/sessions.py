@@ -9,6 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from broker.errors import Conflict, NotFound, UnknownLLM, UnknownSession
+from broker.model import Session
+from broker.wire import TOOLS
 
 from .scripts import Scripts
 
@@ -45,6 +47,20 @@ class Sessions:
             raise UnknownSession()
         if verdict == b"refused":
             self._refuse(*rest)
+
+    async def all(self, *, owner: str | None) -> list[Session]:
+        """Every session of that owner, by id; None: everybody's."""
+        return await self._read(owner, "")
+
+    async def session(self, sid: str, *, owner: str | None) -> Session:
+        """Raises UnknownSession."""
+        for session in await self._read(owner, sid) if sid else ():
+            return session
+        raise UnknownSession(f"There is no session {sid!r} of yours.")
+
+    async def _read(self, owner: str | None, sid: str) -> list[Session]:
+        told = await self._scripts.run("sessions_read", owner or "", sid, self._stale_ms, self._expire_ms)
+        return sorted((Session.read([text.decode() for text in one]) for one in told), key=lambda session: session.id)
 
     async def heartbeat(self, sid: str, owner: str) -> None:
         self._found(await self._scripts.run("session_heartbeat", sid, owner, self._stale_ms, self._expire_ms))
@@ -84,4 +100,6 @@ class Sessions:
         if why == b"missing_llm":
             raise NotFound(f"agent {text!r} is pinned to the LLM {missing[0].decode()!r}, which does not exist.")
         label = "LLM" if family == b"llm" else "agent"
+        if text.startswith(TOOLS):
+            label, text = "tool server", text.removeprefix(TOOLS)
         raise Conflict(_REFUSALS[why].format(family=label, name=text), param=text)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from broker.errors import PublisherOffline, QueueFull, UnknownLLM, UnknownSession, UnknownTask
+from broker.errors import PublisherOffline, QueueFull, UnknownLLM, UnknownSession, UnknownTask, UnknownToolServer
 from broker.model import Target
+from broker.wire import TOOLS
 
 from .scripts import Scripts
 
@@ -58,7 +59,7 @@ class Tasks:
 
         ``frame`` is the JSON up to and with ``"deadlineMs":``; ``body`` what is too
         large for it. Both empty: the LLM is held to be public; if it is not, the state is ``virtual``
-        and nothing was done. Raises UnknownLLM, PublisherOffline, QueueFull.
+        and nothing was done. Raises UnknownLLM, UnknownToolServer, PublisherOffline, QueueFull.
         """
         verdict, *rest = await self._scripts.run(
             "task_dispatch", llm, task, self._replica, owner, frame, body, deadline_ms, *self._limits
@@ -69,14 +70,17 @@ class Tasks:
             return Dispatched(verdict.decode(), int(rest[0]))
         if verdict == b"virtual":
             return Dispatched("virtual", 0)
+        shown = f"the tool server {llm.removeprefix(TOOLS)!r}" if llm.startswith(TOOLS) else repr(llm)
         if verdict == b"full":
             raise QueueFull(
-                f"Too many requests wait for {llm!r}; try again in {int(rest[0])} s.", retry_after_s=int(rest[0])
+                f"Too many requests wait for {shown}; try again in {int(rest[0])} s.", retry_after_s=int(rest[0])
             )
         if verdict == b"offline":
-            raise PublisherOffline(f"publisher offline: nobody serves {llm!r} right now; try again when it is back")
+            raise PublisherOffline(f"publisher offline: nobody serves {shown} right now; try again when it is back")
         if verdict == b"public":
             return Dispatched("public", 0, target=Target(llm, *(text.decode() for text in rest)))
+        if llm.startswith(TOOLS):
+            raise UnknownToolServer(f"There is no {shown.removeprefix('the ')}; GET /api/v1/tool-servers lists those that there are.")
         raise UnknownLLM(f"There is no LLM {llm!r}; GET /v1/models lists those that there are.")
 
     async def results(self, sid: str, owner: str, items: list[Item]) -> list[str]:

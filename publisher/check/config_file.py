@@ -22,7 +22,7 @@ SHORTEST_SECRET = 4
 def check_config_file(path: Path, config: Config, files: Iterable[Path]) -> list[Finding]:
     """``files``: all that were read with it, those of tokens and keys among them."""
     about = About(f"config {path}")
-    published = len(config.providers)
+    published = len(config.providers) + len(config.tools)
     found = [about.ok(_counted(published, config.unpublished))]
     if not published:
         found = [about.error("nothing is published", 'set "publish": true on a provider')]
@@ -56,6 +56,8 @@ def _secrets(config: Config) -> Iterator[str]:
         told += [broker.token, urlsplit(broker.proxy or "").password]
     for provider in config.providers:
         told += [provider.api_key, urlsplit(provider.url).password, *_of_recipe(provider.wake), *_of_recipe(provider.sleep)]
+    for tool in config.tools:
+        told += [urlsplit(tool.url).password, *(value for name, value in tool.env.items() if _telling(name))]
     return (secret for secret in told if secret and len(secret) >= SHORTEST_SECRET)
 
 

@@ -15,7 +15,7 @@ from yarl import URL
 
 from publisher.check.finding import About, Finding
 from publisher.check.writable import why_not_writable
-from publisher.config.values import Command, Http, Process, Provider, Recipe, Step, WaitFor, WakeOnLan
+from publisher.config.values import Command, Http, Process, Provider, Recipe, Step, ToolServer, WaitFor, WakeOnLan
 from publisher.recipes.log_file import log_path
 from publisher.terminal.typed import typed
 
@@ -36,18 +36,18 @@ async def _checked(recipe: Recipe, name: str, about: About, offline: bool) -> li
     woken = False  # a machine that sleeps may not be known to the network yet
     for step in recipe.steps:
         if isinstance(step, Command | Process):
-            found += _program(step, about)
+            found += check_program(step, about)
         if isinstance(step, Process):
             found += _log(step, name, about)
         if not offline and (host := _host(step)):
-            found += await _resolves(host, about, woken)
+            found += await check_resolves(host, about, woken)
         woken = woken or isinstance(step, WakeOnLan)
     return found
 
 
-def _program(step: Command | Process, about: About) -> list[Finding]:
+def check_program(step: Command | Process | ToolServer, about: About) -> list[Finding]:
     if step.directory is not None and not os.path.isdir(step.directory):
-        return [about.error(f"its directory {step.directory} does not exist", "create it, or correct the recipe")]
+        return [about.error(f"its directory {step.directory} does not exist", "create it, or correct the config")]
     path = {**os.environ, **step.env}.get("PATH")
     named = step.command
     if shutil.which(named, path=path):
@@ -77,7 +77,7 @@ def _host(step: Step) -> str | None:
     return step.broadcast if isinstance(step, WakeOnLan) else None
 
 
-async def _resolves(host: str, about: About, woken: bool) -> list[Finding]:
+async def check_resolves(host: str, about: About, woken: bool = False) -> list[Finding]:
     try:
         async with asyncio.timeout(RESOLVE_S):
             await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)

@@ -84,12 +84,17 @@ def _told(name: str, publisher: Running) -> Path:
 
 
 def _written(name: str, config: Path | None) -> Path | None:
+    from broker.wire import TOOLS
     from publisher.config.file import read_config
+    from publisher.config.values import Config
     from publisher.find.place import default_config
     from publisher.recipes.log_file import log_path
 
     path = config or default_config()
-    for provider in read_config(path).providers if path is not None else ():
+    written = read_config(path) if path is not None else Config()
+    if any(tool.name == name and tool.command for tool in written.tools):
+        return log_path(TOOLS + name)
+    for provider in written.providers:
         if provider.name == name and provider.wake is not None and (process := provider.wake.process) is not None:
             return Path(process.log_file) if process.log_file else log_path(name)
     return None

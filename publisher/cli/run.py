@@ -18,6 +18,7 @@ from publisher.backends.types import TYPES
 from publisher.cli.told import Backend, Told
 from publisher.config.values import BrokerAddress, Config, ConfigError
 from publisher.find.place import default_config
+from publisher.tools.installed import NEEDED, sdk_is_here
 
 NOTHING_TO_DO = 1
 BAD_CONFIG = 2
@@ -52,8 +53,10 @@ def run(config: Path | None, broker: str | None, token: str | None, token_file: 
                 Backend(backend, kind, model, name, slots))
     try:
         read, files = told.read()
-        if not read.providers:
+        if not read.publishes:
             read = _instead(told, read)
+        elif not read.providers and not sdk_is_here():
+            _fail(f"nothing to publish: {NEEDED}", NOTHING_TO_DO)
         if not read.brokers:
             raise ConfigError(NO_BROKER)
         from publisher.cli.running import Running

@@ -105,7 +105,7 @@ class Running:
         config, files = self._told.read()
         if not config.brokers:
             raise ConfigError("it names no broker")
-        if not config.providers:
+        if not config.publishes:
             raise ConfigError('nothing in it has "publish": true')
         _check_ways(config)
         self._config = config

@@ -72,7 +72,7 @@ class Told:
         """And the files that it was read from. Raises ``ConfigError``."""
         config, files = self._file()
         if self.backend.given:
-            config = replace(config, providers=(self.backend.provider(),), agents=(), unpublished=0)
+            config = replace(config, providers=(self.backend.provider(),), agents=(), tools=(), unpublished=0)
         elif any((self.backend.model, self.backend.name, self.backend.slots)):
             raise ConfigError("--model, --name and --slots belong to --backend (or --type): give that too")
         # A file may hold a token and leave the address to the environment.

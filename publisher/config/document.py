@@ -12,7 +12,7 @@ from publisher.config.mistake import Mistake, Place, dotted
 from publisher.config.values import ConfigError
 
 #: Lists whose items people know by their names.
-ENTRIES = ("providers", "agents", "brokers")
+ENTRIES = ("providers", "agents", "brokers", "tools")
 
 
 class Document:

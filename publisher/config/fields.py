@@ -47,6 +47,7 @@ Name = Annotated[
         pattern=rf"^[^_\x00-\x1f\x7f][^\x00-\x1f\x7f]{{0,127}}{END}",
     ),
 ]
+ModelName = Annotated[str, must("have 1 to 128 characters", pattern=rf"^[\s\S]{{1,128}}{END}")]
 Mac = Annotated[
     str,
     must(

@@ -75,10 +75,10 @@ def _step(step: written.Step, folder: Folder) -> Step:
         case written.HttpStep():
             return Http(step.url, step.method, step.headers, step.body)
         case written.CommandStep():
-            return Command(_program(step, folder), tuple(step.args), step.timeoutSeconds, step.env,
+            return Command(program(step.command, step.directory, folder), tuple(step.args), step.timeoutSeconds, step.env,
                            folder.place(step.directory))
         case written.ProcessStep():
-            return Process(_program(step, folder), tuple(step.args), step.env, folder.place(step.directory),
+            return Process(program(step.command, step.directory, folder), tuple(step.args), step.env, folder.place(step.directory),
                            folder.place(step.logFile), step.graceSeconds)
         case written.StopStep():
             return StopProcess()
@@ -91,8 +91,8 @@ def _step(step: written.Step, folder: Folder) -> Step:
     raise TypeError(step)
 
 
-def _program(step: written.CommandStep | written.ProcessStep, folder: Folder) -> str:
+def program(command: str, directory: str | None, folder: Folder) -> str:
     """No shell is there to expand ``~``, and a service starts in another folder than a shell. A bare name is for the PATH."""
-    if step.command.startswith("~"):
-        return os.path.expanduser(step.command)
-    return folder.place(os.path.join(step.directory or "", step.command)) if os.path.dirname(step.command) else step.command
+    if command.startswith("~"):
+        return os.path.expanduser(command)
+    return folder.place(os.path.join(directory or "", command)) if os.path.dirname(command) else command

@@ -14,7 +14,9 @@ from publisher.backends.types import TYPES
 from publisher.config.fields import (
     Address,
     AddressOfBroker,
+    Environment,
     Line,
+    ModelName,
     Name,
     PathOfFile,
     Proxy,
@@ -24,8 +26,8 @@ from publisher.config.fields import (
     Text,
     must,
 )
-from publisher.config.recipe_schema import Sleep, Wake
-from publisher.config.values import MIN_AWAKE_S
+from publisher.config.recipe_schema import Arguments, Directory, Sleep, Wake
+from publisher.config.values import MIN_AWAKE_S, TOOL_IDLE_S, TOOL_SLOTS, TOOL_TIMEOUT_S
 
 Tier = Literal["fast", "heavy"]
 Aliases = Annotated[
@@ -118,15 +120,40 @@ class ProviderEntry(Entry):
 
 
 class AgentEntry(Entry):
-    """A persona, pinned to an LLM."""
+    """A persona, pinned to an LLM or to a model."""
 
     name: Annotated[Name, Meta(description="The agent's name.")]
-    llmName: Annotated[Name, Meta(description="The LLM it is pinned to.")]
+    llmName: Annotated[Name | None, Meta(description="The LLM it is pinned to.")] = None
+    model: Annotated[
+        ModelName | None, Meta(description="A model, instead of llmName: any live LLM at the broker that has it answers.")
+    ] = None
     description: Annotated[str | None, Meta(description="Shown with the agent.")] = None
     systemPrompt: Annotated[str | None, Meta(description="Stands before every conversation.")] = None
     project: Annotated[str | None, Meta(description="The project it belongs to. Left out: none.")] = None
     defaultParams: Annotated[dict[str, Any] | None, Meta(description="Parameters of a request, like temperature.")] = None
     extras: Annotated[dict[str, Any] | None, Meta(description="Anything to be kept with the agent.")] = None
+
+
+class ToolEntry(Entry):
+    """An MCP server, for the tools of chats at the broker: a program, or one at an address."""
+
+    name: Annotated[Name, Meta(description="The published name, by which projects at the broker name it.")]
+    publish: Annotated[bool, Meta(description="Nothing is published without it.")] = False
+    command: Annotated[
+        Text | None, Meta(description="The program, spoken to by stdio: its path, or its name on the PATH.")
+    ] = None
+    args: Arguments = []
+    env: Annotated[
+        Environment, Meta(description="The program's variables, besides PATH, HOME and the like. It gets no others.")
+    ] = {}
+    cwd: Directory = None
+    url: Annotated[Address | None, Meta(description="The server's address (streamable HTTP), instead of command.")] = None
+    description: Description = None
+    slots: Annotated[Slots, Meta(description="Calls at once.")] = TOOL_SLOTS
+    idleSeconds: Annotated[
+        Seconds, Meta(description="The program is stopped after so long without a call; the next call starts it again.")
+    ] = TOOL_IDLE_S
+    timeoutSeconds: Annotated[Seconds, Meta(description="How long one call may take.")] = TOOL_TIMEOUT_S
 
 
 class ConfigFile(Entry):
@@ -145,4 +172,5 @@ class ConfigFile(Entry):
         Meta(description="Several brokers at once, instead of broker."),
     ] = None
     providers: Annotated[list[ProviderEntry], Meta(description="The LLMs of this machine.")] = []
-    agents: Annotated[list[AgentEntry], Meta(description="Personas, each pinned to an LLM.")] = []
+    agents: Annotated[list[AgentEntry], Meta(description="Personas, each pinned to an LLM or to a model.")] = []
+    tools: Annotated[list[ToolEntry], Meta(description="MCP servers of this machine.")] = []

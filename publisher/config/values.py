@@ -13,6 +13,9 @@ from broker import wire
 
 MAX_WAIT_S = 60.0
 MIN_AWAKE_S = 10.0
+TOOL_SLOTS = 4
+TOOL_IDLE_S = 300.0
+TOOL_TIMEOUT_S = 60.0
 
 Operation = Literal["chat", "completions", "embeddings"]
 
@@ -167,6 +170,29 @@ class Provider:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolServer:
+    """An MCP server: a program that is spoken to by stdio, or one at an address (then there is no ``command``)."""
+
+    name: str
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+    directory: str | None = None
+    url: str = ""
+    description: str | None = None
+    slots: int = TOOL_SLOTS
+    idle_s: float = TOOL_IDLE_S  # stopped after so long without a call
+    timeout_s: float = TOOL_TIMEOUT_S  # of one call
+
+    def entry(self) -> wire.ToolServerEntry:
+        """This tool server as it is registered: what stays local is not in it."""
+        entry = wire.ToolServerEntry(self.name, slots=self.slots)
+        if self.description is not None:
+            entry.description = self.description
+        return entry
+
+
+@dataclass(frozen=True, slots=True)
 class BrokerAddress:
     url: str
     token: str | None = field(default=None, repr=False)
@@ -176,9 +202,15 @@ class BrokerAddress:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """``providers`` holds the published ones only; ``unpublished`` counts the others."""
+    """``providers`` and ``tools`` hold the published ones only; ``unpublished`` counts the others."""
 
     brokers: tuple[BrokerAddress, ...] = ()
     providers: tuple[Provider, ...] = ()
     agents: tuple[wire.AgentEntry, ...] = ()
     unpublished: int = 0
+    tools: tuple[ToolServer, ...] = ()
+
+    @property
+    def publishes(self) -> bool:
+        """Whether there is anything to publish; agents alone are nothing."""
+        return bool(self.providers or self.tools)

@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 import aiohttp
 
-from broker.wire import AgentEntry
 from publisher.activity import Activity
 from publisher.link.backoff import Backoff
+from publisher.link.beside import Beside
 from publisher.link.channel import Channel
 from publisher.link.client import Broker, Refused, Unavailable
 from publisher.link.connector import Way
@@ -29,6 +29,7 @@ from publisher.published.endpoint import Endpoint
 from publisher.published.roster import Roster
 from publisher.status import BrokerStatus
 from publisher.timers import Timers
+from publisher.tools.tool_servers import ToolServers
 from publisher.work.worker import Worker
 
 log = logging.getLogger("publisher")
@@ -41,7 +42,8 @@ class Link:
         http: aiohttp.ClientSession,
         way: Way,
         roster: Roster,
-        agents: tuple[AgentEntry, ...],
+        tools: ToolServers,
+        beside: Beside,
         session_file: SessionFile,
         activity: Activity,
         idle_again: Callable[[], None],
@@ -55,9 +57,9 @@ class Link:
         self._timers = timers
         retry = functools.partial(Backoff, timers.retry_first_s, timers.retry_most_s)
         results_retry = functools.partial(Backoff, timers.results_retry_first_s, timers.results_retry_most_s)
-        self._registrar = Registrar(broker, roster, agents, session_file, retry(), timers.slow_retry_s)
+        self._registrar = Registrar(broker, roster, beside, session_file, retry(), timers.slow_retry_s)
         self._worker = Worker(
-            roster, broker, activity, idle_again, self._registrar.woken, timers.accept_after_s, results_retry
+            roster, tools, broker, activity, idle_again, self._registrar.woken, timers.accept_after_s, results_retry
         )
         self._uploader = Uploader(broker.results, self._registrar.again, self._worker.settled, results_retry())
         self._worker.upload_through(self._uploader)
@@ -100,8 +102,8 @@ class Link:
         """Rows came, went or changed: registers what there is now, without a new channel."""
         self._registrar.changed()
 
-    def agents_changed(self, agents: tuple[AgentEntry, ...]) -> None:
-        self._registrar.agents = agents
+    def beside_changed(self, beside: Beside) -> None:
+        self._registrar.beside = beside
         self.changed()
 
     def beat(self) -> None:

@@ -14,8 +14,9 @@ import logging
 import time
 from collections.abc import Callable
 
-from broker.wire import AgentEntry, Registered, Registration
+from broker.wire import TOOLS, Registered, Registration
 from publisher.link.backoff import Backoff
+from publisher.link.beside import Beside
 from publisher.link.client import Broker, Refused, Unavailable
 from publisher.link.session import SessionFile
 from publisher.link.trouble import Trouble
@@ -33,13 +34,13 @@ class Registrar:
         self,
         broker: Broker,
         roster: Roster,
-        agents: tuple[AgentEntry, ...],
+        beside: Beside,
         session_file: SessionFile,
         backoff: Backoff,
         slow_retry_s: float,
     ) -> None:
-        self.agents = agents
-        self.told: dict[str, str] = {}  # the status of each row, as the broker heard it last
+        self.beside = beside
+        self.told: dict[str, str] = {}  # the status of each row and tool server, as the broker heard it last
         self.registered_again: Callable[[], None] = lambda: None
         self.session_lost: Callable[[], None] = lambda: None
         self.silent = False  # after goodbye a heartbeat would bring the rows back
@@ -61,7 +62,7 @@ class Registrar:
     async def first(self) -> None:
         """Raises ``Refused`` when the broker says no; waits as long as it, or any row, is not there."""
         self._broker.session = self._file.load()
-        await self._roster.filled()
+        await self._filled()
         self._enter("registering")
         while True:
             if self.silent:  # the end came first: there is nothing more to do than to wait for it
@@ -167,7 +168,7 @@ class Registrar:
             while not self.silent:
                 try:
                     if not self.told:
-                        await self._roster.filled()
+                        await self._filled()
                     self._noted(await self._register())
                     if not self._stale:
                         return then()
@@ -181,6 +182,12 @@ class Registrar:
                     await self._pause(self._slow_retry_s)
         finally:
             self._again = None
+
+    async def _filled(self) -> None:
+        """Waits until there is anything to publish."""
+        while not (self.beside.tools or len(self._roster)):
+            self._hurry.clear()
+            await self._hurry.wait()
 
     async def _pause(self, seconds: float) -> None:
         """Shorter when there is something new to say: that may be what mends it."""
@@ -210,10 +217,11 @@ class Registrar:
             replace=True,
             accepts=True,
             providers=[e.provider.entry(rows[e.name], e.slots.limit) for e in self._roster if e.name in rows],
-            agents=[agent for agent in self.agents if rows],
+            agents=list(self.beside.agents if rows or not self.beside.llms_come else ()),
+            tool_servers=list(self.beside.tools),
         )
         registered = await self._broker.register(registration)
-        self.told = rows
+        self.told = rows | {TOOLS + tool.name: ACTIVE for tool in registration.tool_servers}
         return registered
 
     def _noted(self, registered: Registered) -> None:

@@ -24,7 +24,6 @@ class Roster:
         self._changed = changed
         self._endpoints: dict[str, Endpoint] = {}
         self._retiring: set[asyncio.Task[None]] = set()
-        self._filled = asyncio.Event()
 
     def __iter__(self):
         return iter(list(self._endpoints.values()))
@@ -35,10 +34,6 @@ class Roster:
     def get(self, name: str) -> Endpoint | None:
         return self._endpoints.get(name)
 
-    async def filled(self) -> None:
-        """Waits until there is anything to publish."""
-        await self._filled.wait()
-
     async def publish(self, providers: Iterable[Provider], room: int = MOST) -> None:
         """From now on exactly these; new ones are looked at before anybody hears of them."""
         wanted = self._wanted(providers, room)
@@ -48,10 +43,6 @@ class Roster:
         gone = [endpoint for name, endpoint in self._endpoints.items() if name not in kept]
         self._endpoints = {name: kept.get(name) or new[name] for name in wanted}
         self._hand_over(gone, list(new.values()))
-        if self._endpoints:
-            self._filled.set()
-        else:
-            self._filled.clear()
         if new or gone:
             self._changed()
 

@@ -50,7 +50,7 @@ class Program:
             env={**os.environ, **env},
             cwd=directory,
             bufsize=0,
-            **_own_group(),
+            **own_group(),
         )
         self.pid = self._process.pid
         self._loop = asyncio.get_running_loop()
@@ -122,7 +122,7 @@ def how_it_ended(code: int) -> str:
         return f"was ended by signal {-code}"
 
 
-def _own_group() -> dict:
+def own_group() -> dict:
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}

@@ -21,7 +21,7 @@ def check_fit(job: Job, variables: Mapping[str, str], has_env_file: bool) -> Non
     config = job.config
     with _environment({**os.environ, **variables}):
         told = read_config(config)
-    if not told.providers:
+    if not told.publishes:
         raise ConfigError(f'nothing to publish: nothing in {config} has "publish": true')
     usual = {key: os.environ[key] for key in USUAL if key in os.environ}
     elsewhere = f"write them into {job.env_file}, or " if has_env_file else ""

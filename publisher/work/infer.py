@@ -63,7 +63,7 @@ async def infer(
 async def _infer(
     frame: Frame, endpoint: Endpoint, out: Outgoing, told: Request, broker: Broker, retry: Backoff
 ) -> None:
-    body = with_model(await _request(frame, broker, retry), endpoint.model_json)
+    body = with_model(await request_of(frame, broker, retry), endpoint.model_json)
     async with endpoint.slots:
         await endpoint.power.ready()
         told.started()
@@ -91,7 +91,7 @@ def with_model(request: bytes | msgspec.Raw, model_json: msgspec.Raw) -> bytes:
     return _encode(fields)
 
 
-async def _request(frame: Frame, broker: Broker, retry: Backoff) -> bytes | msgspec.Raw:
+async def request_of(frame: Frame, broker: Broker, retry: Backoff) -> bytes | msgspec.Raw:
     """The request itself. A broker that is away is asked again until the task's deadline."""
     if not frame.request_url:
         return frame.request

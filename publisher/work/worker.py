@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING
 
 from broker.wire import Frame
 from publisher.activity import Activity
@@ -20,9 +21,13 @@ from publisher.link.backoff import Backoff
 from publisher.link.client import Broker
 from publisher.published.endpoint import Endpoint
 from publisher.published.roster import Roster
+from publisher.tools.tool_servers import ToolServers
 from publisher.work.infer import infer
 from publisher.link.outgoing import Outgoing
 from publisher.link.uploads import Uploader
+
+if TYPE_CHECKING:
+    from publisher.tools.tool_server import ToolServer
 
 log = logging.getLogger("publisher")
 
@@ -39,6 +44,7 @@ class Worker:
     def __init__(
         self,
         roster: Roster,
+        tools: ToolServers,
         broker: Broker,
         activity: Activity,
         idle_again: Callable[[], None],
@@ -49,6 +55,7 @@ class Worker:
         self.draining = False
         self.waking: set[str] = set()  # by a task of this broker, which hears of the end by that task
         self._roster = roster
+        self._tools = tools
         self._broker = broker
         self._activity = activity
         self._idle_again = idle_again
@@ -120,13 +127,13 @@ class Worker:
         deadline_s = min(frame.deadline_ms, MOST_DEADLINE_MS) / 1000
         give_up_at = time.monotonic() + (deadline_s or NO_DEADLINE_S) + GIVE_UP_S
         out = Outgoing(frame.task_id, self._uploader, give_up_at)
-        endpoint = self._roster.get(frame.llm_name)
+        served = self._roster.get(frame.llm_name) or self._tools.get(frame.llm_name)
         if self.draining:
             return out.error(*GOING)
-        if endpoint is None:
+        if served is None:
             return out.error(f'"{frame.llm_name}" is not published by this publisher', "not_published")
         self._none_running.clear()
-        work, ended = self._work(frame, endpoint, out)
+        work, ended = (self._work if isinstance(served, Endpoint) else self._call)(frame, served, out)
         self._running[frame.task_id] = Attempt(
             out, work, self._accept_after_s, deadline_s, lambda attempt: self._ended(attempt, ended)
         )
@@ -145,6 +152,13 @@ class Worker:
             endpoint.end()
 
         return infer(frame, endpoint, out, request, self._broker, self._retry()), ended
+
+    def _call(self, frame: Frame, server: ToolServer, out: Outgoing) -> tuple[Work, Callable[[], None]]:
+        from publisher.work.tool_call import call_tool  # only here: most publishers have no tool servers
+
+        request = self._activity.began(frame.task_id, server.name, frame.operation, False)
+        work = call_tool(frame, server, out, request, self._broker, self._retry())
+        return work, lambda: request.ended(CANCELLED)
 
     def _ended(self, attempt: Attempt, then: Callable[[], None]) -> None:
         del self._running[attempt.out.task_id]

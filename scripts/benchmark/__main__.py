@@ -26,7 +26,7 @@ from benchmark.machine import machine, noise_note
 from benchmark.processes import BenchError, Yard
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
-SINGLE = ("memory", "start", "publisher", "size", "fleet")
+SINGLE = ("memory", "start", "publisher", "chat", "size", "fleet")
 CONTENDERS = ("direct", "nginx", "passthrough", "litellm", "reveille", "reveille-canned")
 
 

@@ -54,6 +54,13 @@ def _added(cell: str, figure: str, contender: str) -> Callable[[Figures, dict], 
     return lambda cells, extra: cells[cell][contender][figure] - cells[cell]["direct"][figure]
 
 
+def _times_cpu(cell: str, other: str) -> Callable[[Figures, dict], float]:
+    """What the broker works for one of that cell, with the real publisher, against one of the other."""
+    return lambda cells, extra: (
+        cells[cell]["reveille"]["cpu_ms"]["broker"] / cells[other]["reveille"]["cpu_ms"]["broker"]
+    )
+
+
 def _errors(cells: Figures, extra: dict) -> float:
     counts = [of["errors"] for cell in cells.values() for name, of in cell.items() if name.startswith("reveille")]
     if not counts:
@@ -82,6 +89,10 @@ BARS = (
         lambda cells, extra: cells["paced100"]["reveille"]["cpu_ms"]["broker"] * 1000),
     Bar("100 streams, 20 ms per token: streams that fell behind", 0, True, "",
         lambda cells, extra: cells["paced100"]["reveille"]["behind"]),
+    Bar("32 clients by Anthropic's API: broker CPU per request over OpenAI's", 1.5, True, "×",
+        _times_cpu("messages32", "json32")),
+    Bar("100 streams by Anthropic's API: broker CPU per chunk over OpenAI's", 1.5, True, "×",
+        _times_cpu("messages100", "paced100")),
     Bar("requests that Reveille failed, all cells", 0, True, "", _errors),
     Bar("start to first answer, embedded server", 1.5, True, "s",
         lambda cells, extra: extra["start"]["first_answer_s"]),
@@ -89,6 +100,8 @@ BARS = (
         lambda cells, extra: extra["publisher"]["start_s"]),
     Bar("publisher: idle", 45, True, "MB",
         lambda cells, extra: extra["publisher"]["idle_mb"]),
+    Bar("a turn on a thread of 1,000 messages: added until the LLM's server has it", 10, True, "ms",
+        lambda cells, extra: extra["chat"]["added_ms"]),
     Bar("idle broker", 70, True, "MB",
         lambda cells, extra: extra["memory"]["reveille"]["broker"]["idle_mb"]),
     Bar("site-packages without pip and setuptools", 70, True, "MB",

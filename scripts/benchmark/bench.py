@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from benchmark import contenders, report, reveille
 from benchmark.beside import publisher_idle
 from benchmark.cells import CELLS, Cell, combined, measure
+from benchmark.chat import long_thread
 from benchmark.contenders import Contender
 from benchmark.cores import Cores
 from benchmark.fleet import idle_fleet
@@ -48,6 +49,9 @@ class Bench:
         if "publisher" in wanted:
             self.extra["publisher"] = publisher_idle(self._yard, self._cores, backend, repeats=self._plan.repeats)
             print(report.publisher_line(self.extra["publisher"]), flush=True)
+        if "chat" in wanted:
+            self.extra["chat"] = long_thread(self._yard, self._cores, repeats=self._plan.repeats)
+            print(report.chat_line(self.extra["chat"]), flush=True)
         if "fleet" in wanted:
             self.extra["fleet"] = idle_fleet(self._yard, self._cores, count=_FLEET)
             print(report.fleet_line(self.extra["fleet"]), flush=True)
@@ -84,9 +88,10 @@ class Bench:
         return started
 
     def _measure(self, cell: Cell, running: list[Contender]) -> None:
-        of: dict[str, list[dict]] = {contender.name: [] for contender in running}
+        taking = [contender for contender in running if cell.takes(contender)]
+        of: dict[str, list[dict]] = {contender.name: [] for contender in taking}
         for number in range(self._plan.repeats):
-            for contender in running:
+            for contender in taking:
                 _progress(f"{cell.name} {number + 1}/{self._plan.repeats} {contender.name}")
                 result = measure(cell, contender, self._yard, self._cores, seconds=self._plan.seconds)
                 of[contender.name].append(result)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from benchmark.contenders import Contender, python
 from benchmark.cores import Cores
 from benchmark.processes import BenchError, Process, Yard
+from benchmark.shapes import CHAT, MESSAGES
 
 #: Long enough for 256 clients to open their connections through a slow gateway.
 _WARM_S = 2.0
@@ -23,13 +24,18 @@ _SUMMED = ("errors", "behind", "completed", "streams")
 
 @dataclass(frozen=True)
 class Cell:
-    """`tokens` above 0 makes it a streaming cell; `delay_ms` paces its tokens."""
+    """`tokens` above 0 makes it a streaming cell; `delay_ms` paces its tokens. `path` says whose API is asked;
+    only Reveille has others than OpenAI's."""
 
     name: str
     title: str
     clients: int
     tokens: int = 0
     delay_ms: int = 0
+    path: str = CHAT
+
+    def takes(self, contender: Contender) -> bool:
+        return self.path == CHAT or contender.name.startswith("reveille")
 
     @property
     def streaming(self) -> bool:
@@ -50,6 +56,11 @@ CELLS = (
     Cell("json256", "non-streaming, 256 clients", 256),
     Cell("flat50", "50 streams of 200 chunks, flat out", 50, tokens=200),
     Cell("paced100", "100 streams of 100 chunks, 20 ms per token", 100, tokens=100, delay_ms=20),
+    Cell("messages32", "Anthropic's API, non-streaming, 32 clients", 32, path=MESSAGES),
+    Cell(
+        "messages100", "Anthropic's API, 100 streams of 100 chunks, 20 ms per token", 100,
+        tokens=100, delay_ms=20, path=MESSAGES,
+    ),
 )
 
 
@@ -58,7 +69,7 @@ def measure(cell: Cell, contender: Contender, yard: Yard, cores: Cores, *, secon
     `core_wait`, the share of the window in which the one under test had to wait for its core."""
     # A paced window must hold whole streams, or none of them would be seen from first to last token.
     options = {
-        "port": contender.port, "path": contender.path, "model": contender.model, "key": contender.key,
+        "port": contender.port, "path": cell.path, "model": contender.model, "key": contender.key,
         "clients": cell.clients, "warm_s": _WARM_S, "seconds": max(seconds, 2 * cell.stream_s),
     }
     module = "benchmark.load"

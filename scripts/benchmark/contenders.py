@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from benchmark.cores import Cores
 from benchmark.processes import Process, Yard
 from benchmark.ready import answers, free_port, wait_until
-from benchmark.shapes import request_body
-
-CHAT = "/v1/chat/completions"
+from benchmark.shapes import CHAT, request_body
 
 _NGINX = """
 daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/nginx-error.log warn; {user}
@@ -44,14 +42,13 @@ class Contender:
     name: str
     port: int
     model: str = "bench"
-    path: str = CHAT
     key: str = ""
     parts: dict[str, Process] = field(default_factory=dict)
 
     def complaint(self) -> str:
         """Empty when it answers a plain request."""
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        return answers(f"http://127.0.0.1:{self.port}{self.path}", request_body(self.model), headers)
+        return answers(f"http://127.0.0.1:{self.port}{CHAT}", request_body(self.model), headers)
 
     def wait(self, limit_s: float) -> float:
         return wait_until(self.complaint, for_processes=list(self.parts.values()), limit_s=limit_s)

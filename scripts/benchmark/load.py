@@ -105,7 +105,7 @@ async def window(run: Run, *, warm_s: float, seconds: float) -> float:
 
 async def drive(*, port: int, path: str, model: str, key: str, clients: int, warm_s: float, seconds: float) -> dict:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    request_bytes = request("POST", path, f"127.0.0.1:{port}", request_body(model), headers)
+    request_bytes = request("POST", path, f"127.0.0.1:{port}", request_body(model, path), headers)
     run = Run()
     for _ in range(clients):
         await connect(run, request_bytes, port)

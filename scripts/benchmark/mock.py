@@ -16,7 +16,7 @@ from benchmark.http1 import content_length
 from benchmark.shapes import ANSWER, LAST_EVENTS, chunk_event, wishes
 
 _JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-_PLAIN = _JSON_HEAD % len(ANSWER) + ANSWER
+PLAIN = _JSON_HEAD % len(ANSWER) + ANSWER
 _MODELS_BODY = b'{"object":"list","data":[{"id":"bench","object":"model","created":1700000000,"owned_by":"bench"}]}'
 _MODELS = _JSON_HEAD % len(_MODELS_BODY) + _MODELS_BODY
 _STREAM_HEAD = (
@@ -82,7 +82,7 @@ class Backend(asyncio.Protocol):
             self._transport.write(_STREAM_HEAD)
             self._send_chunk()
         else:
-            self._transport.write(_PLAIN)
+            self._transport.write(PLAIN)
 
     def _send_chunk(self) -> None:
         if self._gone or (self._paused and not self._delay_s):

@@ -105,6 +105,14 @@ def publisher_line(publisher: dict) -> str:
     )
 
 
+def chat_line(chat: dict) -> str:
+    return (
+        f"a turn on a thread of {chat['messages']:,} messages is at the LLM's server after {chat['turn_ms']:.2f} ms, a plain "
+        f"call after {chat['plain_ms']:.2f} ms; CPU-ms of the whole turn: broker {chat['turn_broker_cpu_ms']:.2f} + redis "
+        f"{chat['turn_redis_cpu_ms']:.2f}, of the plain call: broker {chat['plain_broker_cpu_ms']:.2f}\n"
+    )
+
+
 def fleet_line(fleet: dict) -> str:
     return (
         f"fleet of {fleet['count']}: {fleet['broker_kb_each']:.0f} KB of broker and {fleet['redis_kb_each']:.0f} KB of "

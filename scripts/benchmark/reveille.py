@@ -37,12 +37,12 @@ class Relay:
         return f"http://127.0.0.1:{self.port}"
 
 
-def relay(yard: Yard, cores: Cores, name: str = "") -> Relay:
-    """Starts Redis and broker; returns when the broker says that it is healthy."""
+def relay(yard: Yard, cores: Cores, name: str = "", settings: dict[str, str] | None = None) -> Relay:
+    """Starts Redis and broker, with these settings; returns when the broker says that it is healthy."""
     redis, path = _redis(yard, cores, name)
     port = free_port()
     command = python("broker", "serve", "--host", "127.0.0.1", "--port", str(port))
-    broker = yard.start(f"broker{name}", command, cores={cores.gateway}, env={"REDIS_URL": f"unix://{path}"})
+    broker = yard.start(f"broker{name}", command, cores={cores.gateway}, env={**(settings or {}), "REDIS_URL": f"unix://{path}"})
     wait_until(lambda: answers(f"http://127.0.0.1:{port}/healthz"), for_processes=[redis, broker], limit_s=20)
     return Relay(port, broker, redis, path)
 

@@ -20,6 +20,9 @@ PROMPT = (
     "number into a small book, and went back to the house at the end of the pier to wait. "
     "Say what the keeper did, in which order, and why it may have mattered to the ferry."
 )
+#: The paths of the two APIs that are asked, and a word of the last event of a stream of each.
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+LAST_WORDS = {CHAT: b"[DONE]", MESSAGES: b"message_stop"}
 WISHES = re.compile(rb"tokens=(\d+) delay_us=(\d+)")
 STAMP = re.compile(rb"@(\d{16}) ")
 
@@ -56,10 +59,12 @@ LAST_EVENTS = (
 )
 
 
-def request_body(model: str, *, tokens: int = 0, delay_us: int = 0) -> bytes:
-    """A chat request; `tokens` above 0 makes it a stream of that many chunks."""
+def request_body(model: str, path: str = CHAT, *, tokens: int = 0, delay_us: int = 0) -> bytes:
+    """A chat request for that path; `tokens` above 0 makes it a stream of that many chunks."""
     prompt = PROMPT if not tokens else f"{PROMPT} tokens={tokens} delay_us={delay_us}"
     body = {"model": model, "messages": [{"role": "user", "content": prompt}], "temperature": 0.2}
+    if path == MESSAGES:
+        body["max_tokens"] = 1024
     if tokens:
         body["stream"] = True
     return json.dumps(body).encode()

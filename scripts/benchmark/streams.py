@@ -3,7 +3,7 @@
 `python -m benchmark.streams '{"port": …, …}'`. Counts chunks by their `@`, takes
 time to first token at the client and each chunk's delay from the clock it
 carries. A stream falls behind when its last chunks come more than one token
-time late; one that ends short of its chunks or without `[DONE]` is an error.
+time late; one that ends short of its chunks or without its last event is an error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import uvloop
 
 from benchmark.http1 import request
 from benchmark.load import Run, percentile, window
-from benchmark.shapes import STAMP, request_body
+from benchmark.shapes import LAST_WORDS, STAMP, request_body
 
 _END = b"0\r\n\r\n"
 
@@ -26,8 +26,9 @@ _END = b"0\r\n\r\n"
 class StreamRun(Run):
     """The window and what was counted in it, over all streams."""
 
-    def __init__(self, tokens: int, delay_us: int) -> None:
+    def __init__(self, tokens: int, delay_us: int, last_word: bytes) -> None:
         super().__init__()
+        self.last_word = last_word
         self.tokens = tokens
         self.delay_us = delay_us
         self.chunks = 0
@@ -111,7 +112,7 @@ class Reader(asyncio.Protocol):
 
     def _end(self) -> None:
         run = self._run
-        if self._seen != run.tokens or b"[DONE]" not in self._tail:
+        if self._seen != run.tokens or run.last_word not in self._tail:
             run.note_error(f"a stream ended after {self._seen} of {run.tokens} chunks: {self._tail!r}")
         elif run.measuring:
             run.finish(self._last_delays_us)
@@ -128,9 +129,9 @@ async def drive(
     tokens: int, delay_us: int, warm_s: float, seconds: float,
 ) -> dict:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    body = request_body(model, tokens=tokens, delay_us=delay_us)
+    body = request_body(model, path, tokens=tokens, delay_us=delay_us)
     request_bytes = request("POST", path, f"127.0.0.1:{port}", body, headers)
-    run, loop = StreamRun(tokens, delay_us), asyncio.get_running_loop()
+    run, loop = StreamRun(tokens, delay_us, LAST_WORDS[path]), asyncio.get_running_loop()
     for _ in range(clients):
         await loop.create_connection(lambda: Reader(run, request_bytes), "127.0.0.1", port)
         if delay_us:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.agents import AGENTS, make_agent, shown
 from tests.support.brokers import replica
+from tests.support.library import PERSONALITIES, PROJECTS, make_personality, make_project
 from tests.support.provider import BASE, Provider
 from tests.support.rows import put_public_llm
 from tests.support.tokens import bearer, tokens
@@ -37,8 +38,11 @@ async def test_a_row_is_made_with_defaults_and_read_back(redis_at):
 async def test_all_fields_are_kept_and_rows_are_listed_by_name(redis_at):
     fields = {"description": "d", "systemPrompt": "be kind", "defaultParams": {"top_p": 0.5}, "extras": {"tools": ["a"]}}
     async with replica(redis_at) as broker, Provider(broker, "m", agents=BOT):
-        row = await make_agent(broker, "b/c", "m", project={"name": "p"}, **fields)
-        assert {name: row[name] for name in fields} == fields and row["project"] == {"id": "p", "name": "p"}
+        project, personality = await make_project(broker, "p"), await make_personality(broker, "pirate")
+        row = await make_agent(broker, "b/c", "m", project={"name": "p"}, defaultPersonality={"name": "pirate"}, **fields)
+        assert {name: row[name] for name in fields} == fields
+        assert row["project"] == {"id": project["id"], "name": "p"}
+        assert row["defaultPersonality"] == {"id": personality["id"], "name": "pirate"}
         assert await shown(broker, "b%2Fc") == row
         listed = (await broker.call("GET", AGENTS))[1]
         assert [(one["name"], one["kind"]) for one in listed] == [("b/c", "public"), ("bot", "virtual")]
@@ -48,7 +52,7 @@ async def test_a_virtual_agent_reads_as_a_public_one_does(redis_at):
     async with replica(redis_at) as broker, Provider(broker, "m", agents=[{**BOT[0], "project": "p"}]):
         row = await shown(broker, "bot")
         assert set(row) == set(await make_agent(broker, "other", "m"))
-        assert row["llm"] == {"id": (await broker.llm("m"))["id"], "name": "m"} and row["project"] == {"id": "p", "name": "p"}
+        assert row["llm"] == {"id": (await broker.llm("m"))["id"], "name": "m"} and row["project"] == {"id": None, "name": "p"}
         assert row["kind"] == "virtual" and row["lastHeartbeatAt"] and row["proxyModelName"] == "agent/bot"
 
 
@@ -117,6 +121,7 @@ async def test_a_name_whose_agent_expired_is_free_though_no_sweep_came_by(redis_
 @pytest.mark.parametrize("by", ["name", "id"])
 async def test_an_edit_changes_what_it_names_and_raises_the_version(redis_at, method, by):
     async with replica(redis_at) as broker, Provider(broker, "m", "n"):
+        await make_project(broker, "p")
         row = await make_agent(broker, "bot", "m", description="d", project="p")
         edit = {"systemPrompt": "s", "llm": "n", "project": None}
         status, edited, headers = await broker.call(method, f"{AGENTS}/{row[by]}", edit)
@@ -138,7 +143,9 @@ async def test_an_agent_can_change_between_an_llm_and_a_model(redis_at):
 @pytest.mark.parametrize("answering", [{"llm": "m"}, {"model": "x"}])
 async def test_a_row_that_was_read_can_be_sent_back(redis_at, answering):
     async with replica(redis_at) as broker, Provider(broker, "m"):
-        row = await make_agent(broker, "bot", extras={"a": 1}, project="p", **answering)
+        await make_project(broker, "p")
+        await make_personality(broker, "pirate")
+        row = await make_agent(broker, "bot", extras={"a": 1}, project="p", defaultPersonality="pirate", **answering)
         status, edited, _ = await broker.call("PUT", f"{AGENTS}/bot", row)
         assert status == 200 and {**edited, "version": 1, "updatedAt": row["updatedAt"]} == row
 
@@ -226,13 +233,51 @@ async def test_what_is_no_row_is_400(redis_real, body):
         assert (await broker.call("POST", AGENTS, body))[0] == 400
 
 
-async def test_a_name_cannot_be_changed_and_personalities_do_not_exist(redis_real):
+async def test_a_name_cannot_be_changed(redis_real):
     async with replica(redis_real) as broker:
         await make_agent(broker, "bot", model="x")
         status, body, _ = await broker.call("PATCH", f"{AGENTS}/bot", {"name": "other"})
         assert status == 422 and body["error"]["param"] == "name"
-        status, body, _ = await broker.call("PATCH", f"{AGENTS}/bot", {"defaultPersonality": {"name": "pirate"}})
-        assert status == 404 and "'pirate'" in says(body)
+
+
+NAMING = [("project", make_project, PROJECTS, "unknown_project"), ("defaultPersonality", make_personality, PERSONALITIES, "unknown_personality")]
+
+
+@pytest.mark.parametrize(("field", "make", "path", "code"), NAMING, ids=["project", "personality"])
+async def test_a_project_or_personality_that_is_not_there_is_404_naming_it(redis_at, field, make, path, code):
+    async with replica(redis_at) as broker:
+        status, body, _ = await broker.call("POST", AGENTS, {"name": "bot", "model": "x", field: "nowhere"})
+        assert status == 404 and "'nowhere'" in says(body) and (body["error"]["code"], body["error"]["param"]) == (code, field)
+        assert await shown(broker, "bot") is None
+        row = await make_agent(broker, "bot", model="x")
+        status, body, _ = await broker.call("PATCH", f"{AGENTS}/bot", {"description": "d", field: {"name": "nowhere"}})
+        assert status == 404 and "'nowhere'" in says(body) and await shown(broker, "bot") == row
+
+
+@pytest.mark.parametrize(("field", "make", "path", "code"), NAMING, ids=["project", "personality"])
+async def test_a_project_or_personality_is_named_by_its_name_its_id_or_as_a_row_shows_it(redis_at, field, make, path, code):
+    async with replica(redis_at) as broker:
+        one = await make(broker, "one")
+        two = await make(broker, "two")
+        await make_agent(broker, "bot", model="x", **{field: one["id"]})
+        for given in ("two", {"id": two["id"]}, {"id": one["id"], "name": "two"}):
+            status, row, _ = await broker.call("PATCH", f"{AGENTS}/bot", {field: given})
+            assert status == 200 and row[field] == {"id": two["id"], "name": "two"}
+            _, row, _ = await broker.call("PATCH", f"{AGENTS}/bot", {field: "one"})
+            assert row[field] == {"id": one["id"], "name": "one"}
+        _, row, _ = await broker.call("PATCH", f"{AGENTS}/bot", {field: None})
+        assert row[field] is None and not [key for key in await redis_at.keys() if b"-agents:" in key]
+
+
+@pytest.mark.parametrize(("field", "make", "path", "code"), NAMING, ids=["project", "personality"])
+async def test_an_agent_and_the_delete_of_what_it_names_never_both_happen_unseen(redis_at, field, make, path, code):
+    async with replica(redis_at) as broker, replica(redis_at) as other:
+        for n in range(6):
+            await make(broker, f"n-{n}")
+            making = broker.call("POST", AGENTS, {"name": f"bot-{n}", "model": "x", field: f"n-{n}"})
+            (made, _, _), (deleted, _, _) = await asyncio.gather(making, other.call("DELETE", f"{path}/n-{n}"))
+            row = await shown(broker, f"bot-{n}")
+            assert deleted == 204 and ((made, row) == (404, None) or (made == 201 and row[field] is None))
 
 
 async def test_an_agent_is_its_owners_and_an_admins(redis_at):

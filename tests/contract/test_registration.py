@@ -181,8 +181,8 @@ async def test_a_name_that_another_live_session_holds_is_refused(redis_at, initi
 async def test_the_broker_makes_a_session_for_a_publisher_without_one(redis_at):
     async with replica(redis_at, heartbeat_seconds=7) as broker:
         status, body, _ = await broker.call("POST", f"{LLMS}/_provider-register", {"providers": [{"name": "m", "type": "openai"}]})
-        assert status == 201 and set(body) == {"providerSessionId", "heartbeatSeconds", "protocol", "llms", "agents"}
-        assert body["heartbeatSeconds"] == 7 and body["protocol"] == 1 and body["agents"] == []
+        assert status == 201 and set(body) == {"providerSessionId", "heartbeatSeconds", "protocol", "llms", "agents", "toolServers"}
+        assert body["heartbeatSeconds"] == 7 and body["protocol"] == 1 and body["agents"] == [] == body["toolServers"]
         assert body["llms"] == [await broker.llm("m")]
         assert body["llms"][0]["providerSessionId"] == body["providerSessionId"]
 

@@ -31,7 +31,7 @@ def world(real_server, tmp_path_factory):
         _failing_recipe() as (recipe_url, wakes),
         processes.stage(tmp_path_factory.mktemp("sdk"), ServerPlace(real_server)) as stage,
     ):
-        broker, backend = stage.broker(queue_length=1), stage.backend()
+        broker, backend = stage.broker(queue_length=1, upstream_allow="127.0.0.0/8"), stage.backend()
         broker.wait_ready()
         backend.wait_ready()
         # For those whose requests are translated, and can carry no script.

@@ -198,7 +198,7 @@ def _word(script: Script, number: int) -> str:
 
 def _chunk(asked: dict, script: Script, number: int) -> dict:
     delta: dict = {"content": _word(script, number)}
-    if asked.get("tools"):
+    if _calls(asked):
         call = {"index": 0, "function": {"arguments": "{" if number == 0 else ""}}
         if number == 0:
             call |= {"id": "call_1", "type": "function"}
@@ -226,12 +226,17 @@ def _text_completion(asked: dict, script: Script) -> dict:
 
 def _completion(asked: dict, script: Script) -> dict:
     message: dict = {"role": "assistant", "content": "".join(_word(script, n) for n in range(script.tokens))}
-    if asked.get("tools"):
+    if _calls(asked):
         call = {"name": asked["tools"][0]["function"]["name"], "arguments": "{}"}
         message = {"role": "assistant", "content": None,
                    "tool_calls": [{"id": "call_1", "type": "function", "function": call}]}
     return {"id": "c", "object": "chat.completion", "model": asked.get("model"), "usage": _usage(script), "unknown_field": 1.0,
-            "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if asked.get("tools") else "stop"}]}
+            "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if _calls(asked) else "stop"}]}
+
+
+def _calls(asked: dict) -> bool:
+    """Whether it calls its first tool: until it is told what that gave."""
+    return bool(asked.get("tools")) and asked["messages"][-1]["role"] != "tool"
 
 
 def _embeddings(asked: dict) -> dict:

@@ -22,6 +22,9 @@ from broker.store.link import ScriptMissing
 
 #: Families that may stay without a TTL while rows exist (broker/store/keys.py).
 _LASTING = re.compile(
+    rb"(thread|thread-messages|thread-errors|threads-of):|"
+    rb"(project|personality|prompt|project-agents|personality-agents|prompt-names|prompt-personalities|secret-projects):|"
+    rb"projects$|personalities$|prompts$|project-ids$|personality-ids$|sessions$|"
     rb"(llm|agent|secret|secret-llms|session|session-rows|session-tasks|llm-agents|model-llms|alias|load|expiring):|llms$|agents$|llm-ids$|agent-ids$|"
     rb"heartbeats$|secrets$|timers$|replicas$|pulse$|events$|arrivals$"
 )
@@ -105,7 +108,7 @@ class FakePlace(Place):
 
     def open_store(self, settings: Settings) -> Store:
         return Store(
-            FakeLink(self._server), FakeLink(self._server), self.redis(), namespace=settings.namespace,
+            FakeLink(self._server), FakeLink(self._server), FakeLink(self._server), self.redis(), namespace=settings.namespace,
             timers=timers(settings), adoption=settings.adoption, queue_length=settings.queue_length,
             queue_bytes=settings.queue_bytes, shebang=False,
         )

@@ -115,6 +115,10 @@ def cluster(tmp: Path, nodes: int = 3) -> Iterator[Cluster]:
             servers[0].ask("CLUSTER", "MEET", "127.0.0.1", server.port, ports[nodes + number])
         for server in servers:
             until(lambda s=server: _joined(s, nodes), f"{server.url} to join", 20, server.log)
+        for server in servers:
+            # A node that a busy machine kept from running for two seconds would be taken for dead, and the Cluster
+            # would then answer nobody for four more. The short time above is for joining only.
+            server.ask("CONFIG", "SET", "cluster-node-timeout", 60_000)
         yield Cluster(servers)
 
 

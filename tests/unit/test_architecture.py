@@ -60,6 +60,8 @@ def test_only_the_floor_knows_redis():
     ("room", "closed"),
     [
         ("broker/relay/", ("broker.http", "broker.upstream", "broker.app", "broker.settings", "broker.commands")),
+        ("broker/chat/", ("broker.http", "broker.app", "broker.settings", "broker.commands", "broker.serve")),
+        ("broker/front_mcp/", ("broker.http", "broker.app", "broker.settings", "broker.commands")),
         ("broker/upstream/", ("broker.http", "broker.store", "broker.app", "broker.settings", "broker.commands")),
         ("broker/store/", ("broker.http", "broker.relay", "broker.app", "broker.settings", "broker.commands")),
         ("broker/embedded/", ("broker.http", "broker.relay", "broker.app", "broker.settings", "broker.commands")),

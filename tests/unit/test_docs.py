@@ -31,7 +31,7 @@ from publisher import failures
 from publisher.cli.main import publisher as publisher_command
 from publisher.config.file import read_config
 from publisher.config.recipe_schema import Sleep, Wake
-from publisher.config.schema import AgentEntry, BrokerEntry, ConfigFile, ModelEntry, ProviderEntry
+from publisher.config.schema import AgentEntry, BrokerEntry, ConfigFile, ModelEntry, ProviderEntry, ToolEntry
 from scripts.racing.__main__ import main as sleep_race_command
 from tests.publisher.config.shown import secret_files, shown_configs, variables
 
@@ -112,7 +112,7 @@ def options(command: click.Command, name: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("command", "name", "where"),
     [
-        (broker_command, "broker", "operations.md"),
+        (broker_command, "broker", "cli.md"),
         (publisher_command, "publisher", "publisher.md"),
         (sleep_race_command, "sleep-race", "architecture.md"),
     ],
@@ -161,7 +161,7 @@ def test_every_script_is_told():
 
 def test_every_field_of_the_wire_is_told():
     text = page("virtual-llms.md")
-    kinds = (wire.Frame, wire.Chunk, wire.Result, wire.FrameAnswer, wire.ProviderEntry, wire.Registration, wire.AgentEntry)
+    kinds = (wire.Frame, wire.Chunk, wire.Result, wire.FrameAnswer, wire.ProviderEntry, wire.Registration, wire.AgentEntry, wire.ToolServerEntry)
     fields = {field.encode_name for kind in kinds for field in msgspec.structs.fields(kind)}
     missing = [name for name in sorted(fields) if not re.search(rf"\b{name}\b", text)]
     assert not missing, f"docs/virtual-llms.md does not tell of {missing}"
@@ -175,7 +175,7 @@ def fields_of(kind: type[msgspec.Struct], path: str = "") -> list[str]:
 
 def test_every_field_of_the_config_file_is_told():
     text = page("publisher.md")
-    entries = {"brokers": BrokerEntry, "providers": ProviderEntry, "agents": AgentEntry}
+    entries = {"brokers": BrokerEntry, "providers": ProviderEntry, "agents": AgentEntry, "tools": ToolEntry}
     told(text, [name for name in fields_of(ConfigFile) if name not in entries])
     for name, kind in {**entries, "providers[].models": ModelEntry}.items():
         told(text, fields_of(kind, f"{name}[]."))

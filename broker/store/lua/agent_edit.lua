@@ -1,9 +1,10 @@
 #!lua
 -- Changes the given fields of a public agent, and only if nobody did so since its editor looked: the look at the
--- version, the look at its LLM and the edit must be one step.
+-- version, the look at its LLM, project and personality and the edit must be one step.
 -- ARGV: agent (name), id, owner ('' = an admin's), version ('' = whichever), fields (JSON of texts, ready to store;
---       llm: its id or name, or ''), stale_ms, expire_ms
--- Returns: {'ok'} · {'unknown'} · {'virtual'} · {'version', the row's} · {'no_llm'}
+--       llm, project, personality: its id or name, or ''), stale_ms, expire_ms
+-- Returns: {'ok'} · {'unknown'} · {'virtual'} · {'version', the row's} · {'no_llm'} · {'no_project'}
+--          · {'no_personality'}
 local agent, id, owner, version, fields = ARGV[1], ARGV[2], ARGV[3], ARGV[4], cjson.decode(ARGV[5])
 local stale_ms, expire_ms = tonumber(ARGV[6]), tonumber(ARGV[7])
 local now = now_ms()
@@ -19,6 +20,8 @@ if fields.llm and fields.llm ~= '' then
   fields.llm = llm_called(fields.llm, now, stale_ms, expire_ms)
   if not fields.llm then return { 'no_llm' } end
 end
+local refused = settle_names(fields)
+if refused then return { refused } end
 dress(agent, fields)
 call('HINCRBY', P .. 'agent:' .. agent, 'version', 1)
 call('HSET', P .. 'agent:' .. agent, 'updatedAt', int(now))

@@ -76,6 +76,13 @@ for _, dead in ipairs(call('ZRANGEBYSCORE', P .. 'replicas', '-inf', int(now), '
     cancel(tid, 'client gone', accept_ms)
     left = left + 1
   end
+  for _, id in ipairs(call('SRANDMEMBER', P .. 'turns:' .. dead, limit)) do
+    call('SREM', P .. 'turns:' .. dead, id)
+    if call('HGET', P .. 'thread:' .. id, 'replica') == dead then
+      break_turn(id, now, 503, 'replica_lost', 'the broker that ran this turn was lost; ask again')
+    end
+    left = left + 1
+  end
   if left == 0 then
     call('ZREM', P .. 'replicas', dead)
     emit('replica.dead', dead, '')

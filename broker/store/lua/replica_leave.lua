@@ -11,6 +11,12 @@ for _, sid in ipairs(call('SMEMBERS', P .. 'channels:' .. replica)) do
   end
 end
 for _, tid in ipairs(call('SMEMBERS', P .. 'asked:' .. replica)) do cancel(tid, 'client gone', accept_ms) end
+for _, id in ipairs(call('SMEMBERS', P .. 'turns:' .. replica)) do
+  if call('HGET', P .. 'thread:' .. id, 'replica') == replica then
+    break_turn(id, now, 503, 'broker_stopped', 'this broker was shut down before the answer was complete')
+  end
+end
 call('ZREM', P .. 'replicas', replica)
-call('DEL', P .. 'inbox:' .. replica, P .. 'reply:' .. replica, P .. 'channels:' .. replica, P .. 'asked:' .. replica)
+call('DEL', P .. 'inbox:' .. replica, P .. 'reply:' .. replica, P .. 'channels:' .. replica, P .. 'asked:' .. replica,
+  P .. 'turns:' .. replica)
 return 'ok'

@@ -3,7 +3,8 @@
 -- sweep says so, and one that is past its time is not there.
 -- ARGV: family (llm | agent), stale_ms, expire_ms, name …
 -- Returns: for each row that is there {fields and values…}, with status, inactiveSince,
---          lastHeartbeatAt and channel (0|1) as they are now; of an agent also llmId
+--          lastHeartbeatAt and channel (0|1) as they are now; of an agent also llmId, projectId,
+--          personalityId ('' for what is not there)
 local family, stale_ms, expire_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = now_ms()
 local rows = {}
@@ -24,6 +25,8 @@ for i = 4, #ARGV do
       row.channel = s[2] and s[2] ~= '' and '1' or '0'
     end
     if row.llm then row.llmId = call('HGET', P .. 'llm:' .. row.llm, 'id') or '' end
+    if row.project then row.projectId = call('HGET', P .. 'project:' .. row.project, 'id') or '' end
+    if row.personality then row.personalityId = call('HGET', P .. 'personality:' .. row.personality, 'id') or '' end
     if not gone then
       local flat = {}
       for field, value in pairs(row) do

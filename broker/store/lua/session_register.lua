@@ -1,7 +1,7 @@
 #!lua
 -- Registers a session's rows, all or nothing: every entry is judged before the first is written.
--- ARGV: sid, owner, entries (JSON {llms: [{name, id, initial, fields}], agents: [{name, id, llm,
---       fields}]}, fields ready to store), replace (0|1), accepts (0|1), adoption (owner|any),
+-- ARGV: sid, owner, entries (JSON {llms: [{name, id, initial, fields}], agents: [{name, id, llm ('' = none:
+--       its fields name a model), fields}]}, fields ready to store; tool servers are LLMs by name), replace (0|1), accepts (0|1), adoption (owner|any),
 --       accept_ms, stale_ms, expire_ms, wake_limit_ms
 -- Returns: {'ok'} · {'foreign'} · {'refused', family, name, why}; why: public | held | owner |
 --          missing_llm (then also the LLM's name)
@@ -36,7 +36,8 @@ end
 for _, e in ipairs(entries.agents) do
   local verdict, why = judge('agent', e.name)
   if not verdict then return { 'refused', 'agent', e.name, why } end
-  if not named['llm:' .. e.llm] and not stands(e.llm, now, stale_ms, expire_ms) then
+  local here = named['llm:' .. e.llm] and not is_tool_server(e.llm)
+  if e.llm ~= '' and not here and not stands(e.llm, now, stale_ms, expire_ms) then
     return { 'refused', 'agent', e.name, 'missing_llm', e.llm }
   end
   verdicts.agent[e.name] = verdict
@@ -78,6 +79,7 @@ local function write(family, e, verdict)
   if family == 'llm' or verdict ~= 'adopt' then call('HSET', key, 'owner', owner) end
   call('HDEL', key, 'inactiveSince', 'before')
   if e.fields.aliases then rename(e.name, e.fields.aliases) end
+  if e.fields.project then attach(e.name, 'project', e.fields.project) end
   if family == 'llm' and (e.fields.model or verdict == 'insert') then serve(e.name, e.fields.model or e.defaults.model) end
   call('ZREM', P .. 'expiring:' .. family, member)
   for field, value in pairs(e.fields) do call('HSET', key, field, value) end

@@ -74,7 +74,12 @@ FULL = {
         PROVIDER | {"name": "two/{model}", "models": ["*", {"match": "b", "name": "c", "slots": 1, "tier": "fast"}]},
     ],
     "agents": [{"name": "a", "llmName": "one", "description": "x", "systemPrompt": "x", "project": "p",
-                "defaultParams": {}, "extras": {}}],
+                "defaultParams": {}, "extras": {}}, {"name": "b", "model": "m"}],
+    "tools": [
+        {"name": "t", "publish": True, "command": "x", "args": ["x"], "env": {"A": "b"}, "cwd": "x", "description": "x", "slots": 2,
+         "idleSeconds": 5, "timeoutSeconds": 5},
+        {"name": "u", "publish": True, "url": "http://x"},
+    ],
 }
 
 

@@ -1,13 +1,15 @@
 -- Rows: what keeps one, how one goes with all that hangs on it, how a heartbeat brings them back, what readers see.
 
 local function drop_agent(name)
-  local row = call('HMGET', P .. 'agent:' .. name, 'id', 'session', 'llm')
+  local row = call('HMGET', P .. 'agent:' .. name, 'id', 'session', 'llm', 'project', 'personality')
   if not row[1] then return 0 end
   call('DEL', P .. 'agent:' .. name)
   call('SREM', P .. 'agents', name)
   call('HDEL', P .. 'agent-ids', row[1])
   call('ZREM', P .. 'expiring:agent', 'agent:' .. name)
   if row[3] then call('SREM', P .. 'llm-agents:' .. row[3], name) end
+  if row[4] then call('SREM', P .. 'project-agents:' .. row[4], name) end
+  if row[5] then call('SREM', P .. 'personality-agents:' .. row[5], name) end
   emit('agent.deleted', name, '')
   if row[2] then leave_session(row[2], 'agent:' .. name) end
   return 1
@@ -118,6 +120,7 @@ local function beat(sid, now, stale_ms, expire_ms)
   call('SET', P .. 'alive:' .. sid, int(now), 'PX', int(stale_ms))
   call('HSET', P .. 'session:' .. sid, 'heartbeatAt', int(now))
   call('ZADD', P .. 'heartbeats', int(now), sid)
+  call('SADD', P .. 'sessions', sid)
   local s = call('HMGET', P .. 'session:' .. sid, 'down', 'leaving')
   if s[1] ~= '1' or s[2] == '1' then return true end
   for _, member in ipairs(call('SMEMBERS', P .. 'session-rows:' .. sid)) do
@@ -153,8 +156,14 @@ local function seen(member, status, since, sid, now, stale_ms, expire_ms)
   return status, since, due and not kept(member)
 end
 
+-- Whether an LLM row is a publisher's tool server: nobody asks it as an LLM. LLMs' own names never begin so.
+local function is_tool_server(llm)
+  return string.sub(llm, 1, 1) == '_'
+end
+
 -- Whether readers find an LLM of that name.
 local function stands(llm, now, stale_ms, expire_ms)
+  if is_tool_server(llm) then return false end
   local row = call('HMGET', P .. 'llm:' .. llm, 'kind', 'status', 'inactiveSince', 'session')
   if row[1] ~= 'virtual' then return row[1] == 'public' end
   local _, _, gone = seen('llm:' .. llm, row[2], row[3], row[4], now, stale_ms, expire_ms)
@@ -167,6 +176,15 @@ local function llm_called(key, now, stale_ms, expire_ms)
   return stands(name, now, stale_ms, expire_ms) and name or nil
 end
 
+-- The name of the agent that readers find under that id, else under that name; nil for none.
+local function agent_called(key, now, stale_ms, expire_ms)
+  local agent = call('HGET', P .. 'agent-ids', key) or key
+  local row = call('HMGET', P .. 'agent:' .. agent, 'kind', 'status', 'inactiveSince', 'session')
+  if row[1] ~= 'virtual' then return row[1] and agent or nil end
+  local _, _, gone = seen('agent:' .. agent, row[2], row[3], row[4], now, stale_ms, expire_ms)
+  return not gone and agent or nil
+end
+
 -- Pins an agent to an LLM ('' = to none) in place of the one before.
 local function pin(agent, llm)
   local key = P .. 'agent:' .. agent
@@ -177,9 +195,15 @@ local function pin(agent, llm)
   call('HSET', key, 'llm', llm)
 end
 
--- Writes a public agent's fields; `llm` is the name of one that stands, or ''.
+-- Writes a public agent's fields; `llm`, `project` and `personality` are names of what is there, or ''.
 local function dress(agent, fields)
   for field, value in pairs(fields) do
-    if field == 'llm' then pin(agent, value) else call('HSET', P .. 'agent:' .. agent, field, value) end
+    if field == 'llm' then
+      pin(agent, value)
+    elseif field == 'project' or field == 'personality' then
+      attach(agent, field, value)
+    else
+      call('HSET', P .. 'agent:' .. agent, field, value)
+    end
   end
 end

@@ -61,6 +61,7 @@ local function drop_session(sid)
     call('XADD', P .. 'inbox:' .. session.replica, 'NOMKSTREAM', '*', 'c', session.channel, 'x', 'gone')
   end
   call('DEL', P .. 'session:' .. sid, P .. 'alive:' .. sid, P .. 'session-tasks:' .. sid, P .. 'session-rows:' .. sid)
+  call('SREM', P .. 'sessions', sid)
   call('ZREM', P .. 'heartbeats', sid)
   call('ZREM', P .. 'timers', 'grace:' .. sid)
 end

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec import Raw
 
+from broker.chat.block import as_persona, merged, request_body, system_block
 from broker.errors import BadRequest
 from broker.model import Persona
-from broker.persona import as_persona
 
 
 def dressed(body: bytes, prompt: str = "be kind", **params: object) -> bytes:
-    return as_persona(body, Persona("bot", "m", prompt, json.dumps(params).encode()))
+    return as_persona(body, Persona("bot", "m", (prompt,) if prompt else (), (json.dumps(params).encode(),), b"[]", b"{}", ""))
 
 
 def test_what_the_agent_does_not_set_stays_byte_for_byte():
@@ -49,3 +50,24 @@ def test_what_is_the_callers_alone_is_never_filled_in():
 def test_messages_that_are_no_list_are_refused(body):
     with pytest.raises(BadRequest):
         dressed(body)
+
+
+def test_several_prompts_are_one_system_message_for_templates_take_no_second_one():
+    assert json.loads(system_block(["be kind", "be brief"])[0]) == {"role": "system", "content": "be kind\n\nbe brief"}
+    assert system_block([]) == []
+
+
+def test_of_two_layers_of_parameters_the_later_counts_also_by_its_other_name():
+    layers = b'{"temperature":1,"max_tokens":9,"model":"x","stop":"a"}', b'{"max_completion_tokens":7,"stop":null,"messages":[]}'
+    assert {name: bytes(value) for name, value in merged(*layers).items()} == {
+        "temperature": b"1", "max_completion_tokens": b"7", "stop": b"null",
+    }
+
+
+def test_a_body_holds_the_messages_as_they_were_and_a_stream_tells_its_usage():
+    messages = [b'{"role": "user",  "content":"a"}', b'{"x": 1.50}']
+    body = request_body({"seed": Raw(b"1e3")}, messages, streaming=True)
+    assert body == (
+        b'{"seed":1e3,"messages":[{"role": "user",  "content":"a"},{"x": 1.50}],"stream":true,"stream_options":{"include_usage":true}}'
+    )
+    assert json.loads(request_body({"stream_options": Raw(b"null")}, [], streaming=True))["stream_options"] is None

@@ -1,0 +1,116 @@
+"""How rows of each kind look in a table: short columns, and more of them for ``-o wide``. It prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from .kinds import Kind
+from .printing import Cell, shortened
+
+WIDEST = 48
+STATUS = {"active": "green", "hibernating": "yellow", "inactive": "red"}
+
+
+class Column(NamedTuple):
+    head: str
+    cell: Callable[[dict], Cell]
+    wide: bool = False
+
+
+def heads(kind: Kind, wide: bool) -> list[str]:
+    return [column.head for column in _of(kind, wide)]
+
+
+def cells(kind: Kind, row: dict, wide: bool) -> list[Cell]:
+    made = [column.cell(row) for column in _of(kind, wide)]
+    return made if wide else [Cell(shortened(cell.text, WIDEST), cell.colour) for cell in made]
+
+
+def _of(kind: Kind, wide: bool) -> list[Column]:
+    return [column for column in COLUMNS[kind.plural] if wide or not column.wide]
+
+
+def age(time: str | None) -> str:
+    """How long ago, as one number and its unit; '' for never."""
+    if not time:
+        return ""
+    s = max(0, int((datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds()))
+    for unit, seconds, from_ in (("d", 86_400, 172_800), ("h", 3_600, 7_200), ("m", 60, 120)):
+        if s >= from_:
+            return f"{s // seconds}{unit}"
+    return f"{s}s"
+
+
+def ref(value: object) -> str:
+    """The name in a reference."""
+    return str((value.get("name") or value.get("id") or "") if isinstance(value, dict) else value or "")
+
+
+def _text(head: str, name: str, wide: bool = False) -> Column:
+    return Column(head, lambda row: Cell(_flat(row.get(name))), wide)
+
+
+def _ago(head: str, name: str, wide: bool = False) -> Column:
+    return Column(head, lambda row: Cell(age(row.get(name))), wide)
+
+
+def _count(head: str, name: str) -> Column:
+    return Column(head, lambda row: Cell(str(len(row.get(name) or ()))))
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(ref(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) if isinstance(value, int | float) else ref(value)
+
+
+def _status(row: dict) -> Cell:
+    text = row.get("status") or ""
+    # A live row whose channel is closed answers nobody.
+    if row.get("kind") == "virtual" and text == "active" and row.get("channel") is False:
+        return Cell("active (no channel)", "yellow")
+    return Cell(text, STATUS.get(text))
+
+
+def _answers(row: dict) -> Cell:
+    return Cell(ref(row.get("llm")) or f"any {row.get('model') or '?'}")
+
+
+_NAME, _ID, _AGE = _text("NAME", "name"), _text("ID", "id", True), _ago("AGE", "createdAt")
+_OWNER, _TOLD, _STATUS = _text("OWNER", "ownerId", True), _text("DESCRIPTION", "description", True), Column("STATUS", _status)
+_KIND, _SESSION = _text("KIND", "kind"), _text("SESSION", "providerSessionId", True)
+
+COLUMNS = {
+    "llms": (
+        _NAME, _STATUS, _KIND, _text("MODEL", "model"), _AGE, _text("TYPE", "type", True), _text("TIER", "tier", True),
+        _text("SLOTS", "slots", True), _text("ALIASES", "aliases", True), _ago("HEARTBEAT", "lastHeartbeatAt", True),
+        _text("URL", "url", True), _SESSION, _ID, _TOLD,
+    ),
+    "agents": (
+        _NAME, _STATUS, _KIND, Column("LLM", _answers), _text("PROJECT", "project"), _AGE,
+        _text("PERSONALITY", "defaultPersonality", True), _OWNER, _ID, _TOLD,
+    ),
+    "sessions": (
+        _text("ID", "id"), _STATUS, _count("LLMS", "llms"), _count("AGENTS", "agents"), _ago("HEARTBEAT", "lastHeartbeatAt"),
+        _AGE, _text("CHANNEL", "channel", True), _OWNER, _text("LLM NAMES", "llms", True), _text("AGENT NAMES", "agents", True),
+        _text("TOOL SERVERS", "toolServers", True),
+    ),
+    "threads": (
+        _text("ID", "id"), _text("AGENT", "agent"), _text("TITLE", "title"), _text("RUNNING", "running"),
+        _ago("LAST TURN", "lastTurnAt"), _AGE, _OWNER,
+    ),
+    "projects": (_NAME, _count("SERVERS", "mcpServers"), _AGE, _text("SERVER NAMES", "mcpServers", True), _OWNER, _ID, _TOLD),
+    "personalities": (
+        _NAME, _count("PROMPTS", "prompts"), _AGE, _text("PROMPT NAMES", "prompts", True), _OWNER, _ID, _TOLD,
+    ),
+    "prompts": (
+        _NAME, _text("SCOPE", "scope"), Column("OF", lambda row: Cell(ref(row.get("project")) or ref(row.get("agent")))), _AGE,
+        _text("ID", "id"), Column("CHARACTERS", lambda row: Cell(str(len(row.get("content") or ""))), True), _OWNER,
+    ),
+    "tool-servers": (_NAME, _STATUS, _text("SLOTS", "slots"), _AGE, _ago("HEARTBEAT", "lastHeartbeatAt", True), _SESSION, _ID, _TOLD),
+    "secrets": (_NAME, _text("CURRENT KEY", "current"), _ago("UPDATED", "updatedAt"), _AGE),
+}

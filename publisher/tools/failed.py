@@ -1,0 +1,11 @@
+"""Why a call to a tool server was not answered: a status, and a text that its caller, an LLM, gets to read."""
+
+from __future__ import annotations
+
+
+class ToolFailed(Exception):
+    """``status``: 400 the request · 502 the tool server · 504 it took too long. No secret and no output of it is in the text."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status

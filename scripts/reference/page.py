@@ -1,0 +1,146 @@
+"""The text of ``docs/cli.md``: a part that people write, below, and each verb with its options, read from the programs.
+
+Nothing in it depends on the machine or on the width of a terminal. It writes no file.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+
+import click
+
+from broker.__main__ import main as broker
+from publisher.cli.main import publisher
+
+TOP = """\
+# The commands
+
+`broker` runs brokers, and is the client of a running one; `publisher` runs beside an LLM server. This page is written by
+`scripts/cli-reference` from the programs' own help.
+
+Contents: [rows from the command line](#rows-from-the-command-line) · [documents](#documents) · [chat](#chat) ·
+[broker](#broker) · [publisher](#publisher)
+
+## Rows from the command line
+
+```sh
+export BROKER_URL=http://127.0.0.1:8080 BROKER_TOKEN=…
+broker get llms                          # a table; -o wide has more columns
+broker get agents -w                     # goes on with what changes, until Ctrl-C
+broker get llms -o json                  # what the API answers, for programs
+broker describe agent reviewer           # everything, and what belongs to it
+broker get agents -o yaml > agents.yaml  # documents
+broker apply -f agents.yaml              # created, configured or unchanged
+broker edit agent reviewer               # the same in $EDITOR
+broker delete agents reviewer other
+broker chat reviewer
+```
+
+Kinds: `llms`, `agents`, `sessions` (publishers), `threads`, `projects`, `personalities`, `prompts`, `tool-servers`, `secrets`;
+the singular works too. A row is named by its name or id; threads and sessions have ids only, and a prompt's name must
+be unique or its id given.
+
+The verbs `get`, `describe`, `apply`, `edit`, `delete` and `chat` call the broker at `--broker` with `--token`, and look into no
+Redis. What a token may do is the API's business: a refusal is shown in the broker's words. `HTTPS_PROXY`, `HTTP_PROXY` and
+`NO_PROXY` count, except on the way to this machine itself. Colours are for terminals, and `NO_COLOR` ends them.
+
+| exit code | means |
+|---|---|
+| 0 | done |
+| 1 | the broker refused, does not answer, or has no such row; one line on stderr says what to do |
+| 2 | the command or a document cannot be meant like this; nothing was sent |
+| 130 | interrupted |
+
+`broker completion bash` (or `zsh`, `fish`) prints a script that completes verbs, options, kinds, and names as the broker has
+them.
+
+## Documents
+
+A document is a row as a person decides it: `kind`, `name`, and the API's fields.
+
+```yaml
+kind: Agent
+name: reviewer
+llm: qwen3
+systemPrompt: |
+  You review code.
+defaultParams:
+  temperature: 0.2
+```
+
+- `kind` is Project, Prompt, Personality, LLM or Agent. Files are YAML or JSON with any number of documents; a folder stands
+  for its `.yaml`, `.yml` and `.json` files.
+- YAML is read as version 1.2 says: `yes` and `12:30` are texts.
+- Other rows are referred to by name. A prompt belongs to a `project`, to an `agent`, or to nobody; a personality names the
+  prompts of one as `{name: style, project: web}`.
+- A field that is left out stays as it is. `null` takes `project`, `defaultPersonality` and `apiKeyRef` away.
+- `broker apply` makes what is not there, edits what differs, and leaves the rest: the same documents again change
+  nothing. It looks at all documents before it sends the first. When one is wrong, names what there is not, or is there
+  twice, it says where, and sends none. Projects come first, then prompts, personalities, LLMs and agents, whatever their
+  order in the files. When the broker refuses one, the ones that name it are not sent, and the others are.
+- `-o yaml` leaves out what only happens to a row, as its status. A publisher's rows have `lifecycle: virtual`: `apply` skips
+  them, for they are in the publisher's config file. A document of the same name without that word gets the broker's 409.
+- Secrets are not in documents. `apiKeyRef` names one.
+- `broker edit` is refused when somebody else edited the row meanwhile. A refused text stays in a file, which is named.
+
+## Chat
+
+`broker chat NAME` talks to an agent, or else to the LLM of that name, alias or model. With an agent the conversation is a
+thread at the broker: it outlives the program, and on a terminal the newest one goes on, unless `--new` or `/new` begins another. With an LLM
+the conversation is kept by the program and gone at its end.
+
+Ctrl-C cancels the answer, also at the LLM's server; at the prompt, twice, it ends, as Ctrl-D does. An answer whose
+connection breaks is taken up where it broke. Calls of tools, and what they answered, are shown in dim lines.
+
+```sh
+git diff | broker chat reviewer > review.md
+```
+
+Piped, stdin is one message, in a new thread unless `--thread` names one. All of the answer is printed at its end and nothing else;
+when it fails nothing is printed, and the exit code is 1.
+"""
+
+
+def page() -> str:
+    return "\n".join([TOP, *_command(broker, "broker", 2), *_command(publisher, "publisher", 2)]).rstrip("\n") + "\n"
+
+
+def _command(command: click.Command, name: str, level: int) -> Iterator[str]:
+    context = click.Context(command, info_name=name)
+    yield f"{'#' * level} {name}\n"
+    yield f"{_told(command.help or '')}\n"
+    pieces = [piece for piece in command.collect_usage_pieces(context) if piece not in ("[OPTIONS]", "COMMAND [ARGS]...")]
+    if pieces:
+        yield f"`{' '.join([name, *pieces])}`\n"
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    if options:
+        yield "| option | what |\n|---|---|"
+        yield from (_option(option, context) for option in options)
+        yield ""
+    if isinstance(command, click.Group):
+        for verb in command.list_commands(context):
+            yield from _command(command.get_command(context, verb), f"{name} {verb}", level + 1)
+
+
+def _option(option: click.Option, context: click.Context) -> str:
+    names = ", ".join(f"`{name}`" for name in sorted([*option.opts, *option.secondary_opts], key=len))
+    value = "" if option.is_flag or option.count else f" `{option.make_metavar(context)}`"
+    _, told = option.get_help_record(context) or ("", "")
+    return f"| {_cell(names + value)} | {_cell(re.sub(r'  +', ' ', told))} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _told(text: str) -> str:
+    """A help text as Markdown: paragraphs, and what click leaves as it is in blocks."""
+    parts = []
+    for part in inspect.cleandoc(text).split("\f")[0].split("\n\n"):
+        if part.startswith("\b\n"):
+            parts.append("```text\n" + part.removeprefix("\b\n") + "\n```")
+        else:
+            parts.append(part.replace("\n", " "))
+    return "\n\n".join(parts)

@@ -1,0 +1,57 @@
+"""A publisher's agents may name a model instead of one LLM: any live LLM with it answers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.support.agents import shown
+from tests.support.brokers import replica
+from tests.support.provider import BASE, Provider
+
+
+def bot(**fields) -> list[dict]:
+    return [{"name": "bot", **fields}]
+
+
+async def test_an_agent_with_a_model_is_pinned_to_no_llm(redis_at):
+    async with replica(redis_at) as broker:
+        status, body, _ = await Provider(broker, agents=bot(model="qwen3")).register()
+        assert status == 201 and body["agents"][0]["model"] == "qwen3" and body["agents"][0]["llm"] is None
+        assert await redis_at.read("llm-agents:") is None
+
+
+async def test_a_live_llm_with_that_model_answers_for_it(redis_at):
+    async with replica(redis_at) as broker, Provider(broker, "m", model="qwen3", agents=bot(model="qwen3")) as provider:
+        call = asyncio.create_task(broker.chat("agent/bot"))
+        frame = await provider.next()
+        assert frame["llmName"] == "m"
+        await provider.answer(frame, {"ok": True})
+        assert (await call)[0] == 200
+
+
+async def test_it_changes_between_a_model_and_an_llm(redis_at):
+    async with replica(redis_at) as broker, Provider(broker, "m", agents=bot(llmName="m")) as provider:
+        provider._agents = bot(model="qwen3")
+        assert (await provider.register())[0] == 201
+        row = await shown(broker, "bot")
+        assert row["model"] == "qwen3" and row["llm"] is None and await redis_at.read("llm-agents:m") is None
+        provider._agents = bot(llmName="m")
+        assert (await provider.register())[0] == 201
+        row = await shown(broker, "bot")
+        assert row["model"] is None and row["llm"]["name"] == "m"
+
+
+async def test_it_outlives_the_llms_with_its_model(redis_at):
+    async with replica(redis_at) as broker, Provider(broker, "m", model="qwen3", agents=bot(model="qwen3")):
+        assert (await broker.call("DELETE", f"{BASE}/m"))[0] == 204
+        assert (await shown(broker, "bot"))["status"] == "active"
+
+
+@pytest.mark.parametrize("fields", [{}, {"llmName": ""}, {"llmName": "m", "model": "x"}, {"model": ""}, {"model": "x" * 129}])
+async def test_neither_or_both_is_422_and_nothing_is_registered(redis_at, fields):
+    async with replica(redis_at) as broker:
+        status, body, _ = await Provider(broker, "m", agents=bot(**fields)).register()
+        assert status == 422 and body["error"]["param"].startswith("agents[0].")
+        assert (await broker.call("GET", BASE))[1] == [] and await shown(broker, "bot") is None
