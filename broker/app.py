@@ -73,6 +73,7 @@ class Broker:
     def __init__(self, settings: Settings, store: Store, *, key_file: Path | None = None):
         self.settings = settings
         self.store = store
+        self.metrics = Metrics()
         self.post = Post(store)
         self.vault = Vault(settings.namespace, settings.secret_key, key_file)
         self.upstreams = Upstreams(Guard(settings.upstream_allow), self.vault, at_once=settings.upstream_requests)
@@ -82,7 +83,7 @@ class Broker:
             seconds=settings.tool_seconds, result_bytes=settings.tool_result_bytes,
         )
         self.turns = Turns(
-            store.turns, self.relay, self.toolboxes,
+            store.turns, self.relay, self.toolboxes, ended=self.metrics.turned,
             request_bytes=settings.max_request_bytes, result_bytes=settings.max_result_bytes,
         )
         self.following = Following(store.turn_events, buffer_bytes=settings.client_buffer_bytes)
@@ -153,7 +154,7 @@ class Broker:
         app[STORE], app[POST], app[RELAY] = self.store, self.post, self.relay
         app[UPSTREAMS], app[VAULT] = self.upstreams, self.vault
         app[TOOLBOXES], app[TURNS], app[FOLLOWING] = self.toolboxes, self.turns, self.following
-        app[METRICS] = Metrics()
+        app[METRICS] = self.metrics
         app[DRAINING] = []
         app[DOOR] = Door(
             self.store.tokens,

@@ -21,6 +21,9 @@ INSTANCE_HEADER = "X-Provider-Instance"
 TOOLS = "_tools/"
 #: The operation of a call to a tool server.
 MCP = "mcp"
+#: The operation of a request of Anthropic's Messages API, and its headers that go with it.
+MESSAGES = "messages"
+MESSAGES_HEADERS = ("anthropic-version", "anthropic-beta")
 
 
 class Frame(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -30,6 +33,7 @@ class Frame(msgspec.Struct, rename="camel", omit_defaults=True):
     is the raw JSON of the client's body; over 1 MB it is left out and
     ``request_url`` (a path below the broker's address) says where to get it.
     ``deadline_ms`` is what is left when the frame is written, not a clock time.
+    ``headers`` are those of Anthropic's API that came with a ``messages``.
     """
 
     kind: str
@@ -42,6 +46,7 @@ class Frame(msgspec.Struct, rename="camel", omit_defaults=True):
     deadline_ms: int = 0
     reason: str = ""
     retry_ms: int = 0
+    headers: dict[str, str] = {}
 
 
 class Chunk(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -123,6 +128,8 @@ class ProviderEntry(msgspec.Struct, rename="camel"):
     group: str | msgspec.UnsetType = msgspec.UNSET
     # Other names by which clients may ask for it (api.md).
     aliases: list[str] | msgspec.UnsetType = msgspec.UNSET
+    # What it takes beyond OpenAI's calls: ``messages``. Left out: nothing, whatever it said before.
+    operations: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class AgentEntry(msgspec.Struct, rename="camel"):

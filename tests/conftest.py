@@ -36,6 +36,30 @@ def pytest_pyfunc_call(pyfuncitem):
     return True
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--cluster", choices=["some", "all"], default="some",
+        help="which contract tests run on a Cluster as well: one in three of each file, or every one",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """All keys of a script are in one slot, whatever it does, so some of the tests show it; each file keeps a few."""
+    if config.getoption("--cluster") == "all":
+        return
+    seen: dict[str, int] = {}
+    left_out = []
+    for item in items:
+        place = getattr(item, "callspec", None) and item.callspec.params.get("redis_at")
+        if place == "cluster":
+            number = seen[item.location[0]] = seen.get(item.location[0], -1) + 1
+            if number % 3:
+                left_out.append(item)
+    config.hook.pytest_deselected(items=left_out)
+    dropped = set(left_out)
+    items[:] = [item for item in items if item not in dropped]
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "limit_s(seconds): how long an async test may take")
 

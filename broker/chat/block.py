@@ -75,8 +75,11 @@ def merged(*layers: bytes | Fields) -> Fields:
 
 
 def request_body(fields: Fields, messages: Sequence[bytes | msgspec.Raw], *, streaming: bool) -> bytes:
-    """A chat request's body. A stream is asked to tell its usage, unless ``fields`` say what it is to tell."""
+    """A chat request's body. A stream is asked to tell its usage, unless ``fields`` say what it is to tell; for a whole
+    answer servers refuse to be told."""
     body = {**fields, "messages": msgspec.Raw(b"[%s]" % b",".join(messages)), "stream": streaming}
     if streaming:
         body.setdefault("stream_options", {"include_usage": True})
+    else:
+        body.pop("stream_options", None)
     return _encode(body)

@@ -70,12 +70,10 @@ class Record:
             async with asyncio.timeout(within_s):
                 if self._writing:
                     await asyncio.shield(self._writing)
-                while len(self._events) > _EVENTS or len(self._messages) > _EVENTS:
-                    if await self._write_next() in ("lost", "gone"):
-                        break
+                while not self._holds_all(batch := self._next()):
+                    await self._write_next()
                 while True:
                     try:
-                        batch = Batch(self._first, self._count, list(self._messages), list(self._events))
                         return await self._turns.end(self._begun, batch, error)
                     except StoreUnavailable:
                         await asyncio.sleep(_AGAIN_S)
@@ -110,6 +108,9 @@ class Record:
         self._first += len(batch.events)
         self._count += len(batch.messages)
         return word
+
+    def _holds_all(self, batch: Batch) -> bool:
+        return len(batch.messages) == len(self._messages) and len(batch.events) == len(self._events)
 
     def _next(self) -> Batch:
         messages, events, size = [], [], 0

@@ -38,7 +38,7 @@ Talk = Callable[[Callable[[Piece], None], Callable[[bytes], None]], Awaitable[Ou
 
 class Turn:
     """``live``: who began it listens, if it is streamed. Once it has ``ended``, ``shown`` is it as callers see it, or
-    ``refusal`` why it failed."""
+    ``refusal`` why it failed. ``began_at``: by the loop's clock."""
 
     def __init__(self, store: TurnStore, begun: Begun, talk: Talk, *, deadline_s: float):
         self.thread, self.number, self.token = begun.thread, begun.turn, begun.token
@@ -50,7 +50,7 @@ class Turn:
         self._deadline_s = deadline_s
         self._record = Record(store, begun, hold_s=deadline_s + END_S, heard=self.hear_of)
         self._listeners: set[Listener] = set()
-        self._began_at = asyncio.get_running_loop().time()
+        self.began_at = asyncio.get_running_loop().time()
         self._text: list[str] = []
         self._warnings: list[str] = []
         self._final: Kept | None = None
@@ -70,7 +70,7 @@ class Turn:
         """Ends the turn with what it has, unless it is ending."""
         if not self._talk.done():
             self._why = self._why or why
-            self._talk.cancel()
+            self._talk.cancel(self._why.code)
 
     def hear_of(self, word: str) -> None:
         """The store's word about this turn: cancelled · lost · gone."""
@@ -160,4 +160,4 @@ class Turn:
 
     def _now_ms(self) -> int:
         """By Redis' clock, as far as it is known."""
-        return self._begun.now_ms + int((asyncio.get_running_loop().time() - self._began_at) * 1000)
+        return self._begun.now_ms + int((asyncio.get_running_loop().time() - self.began_at) * 1000)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 
 from broker.chat_errors import BrokerStopped
@@ -46,9 +46,14 @@ class Asked:
 
 
 class Turns:
-    """``request_bytes``: most that an LLM is sent; ``result_bytes``: most that it may say."""
+    """``ended`` is told how each turn ended ("ok", or a refusal's code) and when it began. ``request_bytes``: most that an LLM
+    is sent; ``result_bytes``: most that it may say."""
 
-    def __init__(self, store: TurnStore, relay: Relay, toolboxes: Toolboxes, *, request_bytes: int, result_bytes: int):
+    def __init__(
+        self, store: TurnStore, relay: Relay, toolboxes: Toolboxes, *,
+        ended: Callable[[str, float], None], request_bytes: int, result_bytes: int,
+    ):
+        self._ended = ended
         self._store = store
         self._relay = relay
         self._toolboxes = toolboxes
@@ -111,16 +116,20 @@ class Turns:
             await turn.run()
         finally:
             del self._turns[turn.token], self._threads[turn.token]
+            self._ended(turn.refusal.code if turn.refusal else "ok", turn.began_at)
 
     async def _talk(self, asked: Asked, begun: Begun, hear, said) -> Outcome:
         loop = asyncio.get_running_loop()
         due = loop.time() + asked.patience.deadline_s
         persona = begun.persona
+        fields = merged(*persona.params, asked.params)
+        # Of several answers a thread could keep but one.
+        fields.pop("n", None)
         tools = await self._toolboxes.open(persona.servers, persona.extras, asked.owner)
         question = Question(
             llm=persona.llm, owner=asked.owner, request_id=asked.request_id, streaming=asked.streaming,
             patience=replace(asked.patience, deadline_s=max(0.001, due - loop.time())),
-            fields=merged(*persona.params, asked.params),
+            fields=fields,
             messages=[*system_block(persona.prompts), *to_send([*begun.before, begun.asked])],
             max_iterations=asked.max_iterations, answer_bytes=self._result_bytes,
         )

@@ -40,7 +40,15 @@ BASH = r"""_broker_completion() {
             file,*) compopt -o default 2>/dev/null ;;
             plain,*)
                 reply="${reply#plain,}"
-                [[ $word == [\"\']* ]] || printf -v reply %q "$reply"
+                # A name may be anybody's: in no quotes may the shell find anything in it to run.
+                case "$word" in
+                    \"*)
+                        reply=${reply//\\/\\\\} reply=${reply//\"/\\\"} reply=${reply//\$/\\\$} reply=${reply//\`/\\\`}
+                        reply=${reply//\!/\"\'\!\'\"}
+                        ;;
+                    \'*) reply=${reply//\'/\'\\\'\'} ;;
+                    *) printf -v reply %q "$reply" ;;
+                esac
                 COMPREPLY+=("${reply#"$given"}")
                 ;;
         esac
@@ -76,6 +84,10 @@ def who_chats(ctx: click.Context, argument: click.Parameter, begun: str) -> list
 
 def personalities(ctx: click.Context, option: click.Parameter, begun: str) -> list[CompletionItem]:
     return _matching(ctx, ["personalities"], begun, ())
+
+
+def secrets(ctx: click.Context, argument: click.Parameter, begun: str) -> list[CompletionItem]:
+    return _matching(ctx, ["secrets"], begun, ())
 
 
 def _matching(ctx: click.Context, kinds: list[str], begun: str, given: tuple[str, ...]) -> list[CompletionItem]:

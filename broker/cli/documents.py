@@ -19,6 +19,8 @@ from .yaml_form import Malformed, documents
 
 SUFFIXES = (".yaml", ".yml", ".json")
 STDIN = "-"
+#: Of one file. Whoever names a disk or a film by mistake is told so before the memory is full.
+LARGEST = 64 << 20
 MADE_OF = {TEXT: str, OBJECT: dict, LIST: list}
 _READ_ONLY = {kind.singular.title().replace("-", ""): kind for kind in KINDS if not kind.document}
 
@@ -79,7 +81,7 @@ def one(text: str, name: str) -> Document:
 def _texts(files: Iterable[str]) -> Iterable[tuple[str, str]]:
     for file in files:
         if file == STDIN:
-            yield "stdin", _decoded("stdin", sys.stdin.buffer.read())
+            yield "stdin", _decoded("stdin", sys.stdin.buffer.read(LARGEST + 1))
             continue
         path = Path(file)
         inside = sorted(one for one in path.iterdir() if one.suffix in SUFFIXES and one.is_file()) if path.is_dir() else [path]
@@ -87,12 +89,16 @@ def _texts(files: Iterable[str]) -> Iterable[tuple[str, str]]:
             raise Misused(f"{file}: no file there ends in {', '.join(SUFFIXES)}")
         for each in inside:
             try:
-                yield str(each), _decoded(str(each), each.read_bytes())
+                with each.open("rb") as opened:
+                    text = opened.read(LARGEST + 1)
+                yield str(each), _decoded(str(each), text)
             except OSError as error:
                 raise Misused(f"{each}: {error.strerror or error}") from None
 
 
 def _decoded(name: str, text: bytes) -> str:
+    if len(text) > LARGEST:
+        raise Misused(f"{name}: is larger than {LARGEST >> 20} MiB: that is no document")
     try:
         return text.decode()
     except UnicodeDecodeError as error:

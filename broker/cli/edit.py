@@ -108,3 +108,5 @@ def _edited(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         fail(f"the text is not UTF-8; nothing was changed, it is kept in {file}")
+    except OSError as error:
+        fail(f"the editor left no text in {file} ({error.strerror}); nothing was changed")

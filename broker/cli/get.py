@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 
 from .completion import row_names
 from .kinds import Kind, KindName
 from .options import connection, finish
-from .printing import FAILED, Cell, complain, fail, say, table
+from .printing import FAILED, Cell, complain, fail, say, says_all, table
 
 FORMS = ("table", "wide", "json", "yaml", "name")
 WATCH_S = 2.0
@@ -78,7 +79,7 @@ class Listing:
         elif self._form == "yaml":
             from .written import text
 
-            say(text(self.kind, found), end="")
+            say(text(self.kind, found, ascii_only=not says_all(sys.stdout)), end="")
         elif self._form == "name":
             for row in found:
                 say(f"{self.kind.singular}/{row[self.kind.key]}")
@@ -122,7 +123,6 @@ async def _get(where, listing: Listing, watch: bool) -> int:
 async def _watch(api, listing: Listing, before: list[dict]) -> None:
     """Prints what changes; a broker that is away for a while is said once."""
     import asyncio
-    import sys
 
     from .api import Broken, Refused, Unreachable
 

@@ -10,6 +10,11 @@ _UNFIT_IN_LINES = re.compile(f"[{_CONTROLS}]")
 _UNFIT = re.compile(f"[{_CONTROLS}\t\n]")
 
 
+def is_fit(text: str) -> bool:
+    """Whether ``lines`` leaves it as it is."""
+    return "\r" not in text and not _UNFIT_IN_LINES.search(text)
+
+
 def one_line(text: str) -> str:
     """For a cell or a message: line breaks become spaces."""
     return _UNFIT.sub(_escaped, text.replace("\r\n", " ").replace("\n", " ").replace("\t", " "))

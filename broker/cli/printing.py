@@ -67,6 +67,11 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], widths: Sequence
     return found
 
 
+def says_all(stream: TextIO) -> bool:
+    """Whether its encoding has every character."""
+    return (stream.encoding or "").lower().replace("-", "") == "utf8"
+
+
 def width(text: str) -> int:
     """How many columns of a terminal it takes."""
     if text.isascii():

@@ -14,6 +14,7 @@ VERBS = {
     "edit": "broker.cli.edit:edit",
     "delete": "broker.cli.delete:delete",
     "chat": "broker.cli.chat:chat",
+    "secret": "broker.cli.secret:secret",
     "completion": "broker.cli.completion:completion",
 }
 

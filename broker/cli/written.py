@@ -38,14 +38,14 @@ def named(kind: Kind, value: object) -> object:
     return ref(value) or None
 
 
-def text(kind: Kind, rows: list[dict]) -> str:
-    """YAML documents, each with a word on what cannot be applied."""
+def text(kind: Kind, rows: list[dict], *, ascii_only: bool = False) -> str:
+    """YAML documents, each with a word on what cannot be applied. ``ascii_only``: other characters as escapes."""
     parts = []
     for row in rows:
         note = "" if kind.document else READ_ONLY
         if row.get("kind") == "virtual" and kind.document:
             note = VIRTUAL
-        parts.append((f"# {note}\n" if note else "") + written(document(kind, row)))
+        parts.append((f"# {note}\n" if note else "") + written(document(kind, row), ascii_only=ascii_only))
     return "---\n".join(parts)
 
 

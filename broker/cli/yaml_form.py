@@ -13,10 +13,13 @@ from math import inf
 
 import yaml
 
+from .printable import is_fit
+
 #: The C parser has no limit of its own and would take the program down.
 DEEPEST = 100
 #: Far more than anyone writes; aliases of aliases could make billions.
 MOST_VALUES = 1_000_000
+MOST_CHARACTERS = 64 << 20
 _PREFIX = "tag:yaml.org,2002:"
 #: What YAML 1.1 takes for a line's end.
 _BREAKS = re.compile("[\x85\u2028\u2029]")
@@ -54,7 +57,8 @@ for _kind, (_pattern, _first, _) in _PLAIN.items():
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    style = '"' if _BREAKS.search(text) else "|" if "\n" in text else None
+    # What a terminal may not get is escaped on its way there, and only in quotes an escape is read as one.
+    style = '"' if _BREAKS.search(text) or not is_fit(text) else "|" if "\n" in text else None
     return dumper.represent_scalar(_PREFIX + "str", text, style=style)
 
 
@@ -67,9 +71,9 @@ _Dumper.add_representer(str, _text)
 _Dumper.add_representer(float, _number)
 
 
-def written(value: object) -> str:
+def written(value: object, *, ascii_only: bool = False) -> str:
     """One document, without its ``---``."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=False)
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=not ascii_only, width=10_000, default_flow_style=False)
 
 
 def documents(text: str) -> Iterator[tuple[int, object]]:
@@ -147,11 +151,13 @@ class _Values:
 
     def __init__(self) -> None:
         self._left = MOST_VALUES
+        self._left_characters = MOST_CHARACTERS
 
     def of(self, node: yaml.Node, depth: int = 0) -> object:
         line = node.start_mark.line + 1
         self._left -= 1
-        if self._left < 0 or depth > DEEPEST:  # more than is written: it came by aliases
+        self._left_characters -= len(node.value) if isinstance(node, yaml.ScalarNode) else 0
+        if self._left < 0 or self._left_characters < 0 or depth > DEEPEST:  # more than is written: it came by aliases
             raise Malformed(line, "refers to itself, or multiplies, by its aliases")
         if node.tag not in _KNOWN:
             raise Malformed(line, "tags (!…) are not known here; if text is meant, put it in quotes")

@@ -43,26 +43,36 @@ class Asked:
 
 def asked_of(request: bytes, streaming: bool) -> Asked:
     told = _read(request)
-    _refuse_what_cannot_be_said(told)
+    parameters = _parameters(told)
     system, turns = _conversation(told.messages)
-    body: dict[str, object] = {
-        "model": told.model,
-        "max_tokens": told.max_completion_tokens or told.max_tokens or MAX_TOKENS,
-        "messages": turns,
-        "stream": streaming,
-        "system": system,
+    said = {"model": told.model, "max_tokens": MAX_TOKENS, "messages": turns, "stream": streaming, **parameters}
+    if system is not None:
+        said["system"] = system
+    if not told.tools:
+        said.pop("tool_choice", None)
+    return Asked(_encode(said), bool(told.stream_options and told.stream_options.include_usage))
+
+
+def parameters_of(fields: dict[str, msgspec.Raw]) -> dict[str, object]:
+    """A chat request's parameters, without its messages, as fields of a Messages request; ``tool_choice`` also where
+    there are no tools. Raises Untranslatable."""
+    return _parameters(_read(_encode({**fields, "model": "", "messages": []})))
+
+
+def _parameters(told: chat.Chat) -> dict[str, object]:
+    _refuse_what_cannot_be_said(told)
+    said: dict[str, object] = {
+        "max_tokens": told.max_completion_tokens or told.max_tokens or None,
         "temperature": None if told.temperature is None else min(told.temperature, HOTTEST),
         "top_p": told.top_p,
         "top_k": told.top_k,
         "stop_sequences": _stops(told.stop),
         "output_config": _output(told),
         "metadata": {"user_id": told.user} if told.user else None,
+        "tools": [_tool(tool.function) for tool in told.tools] if told.tools else None,
+        "tool_choice": _choice(told),
     }
-    if told.tools:
-        body["tools"] = [_tool(tool.function) for tool in told.tools]
-        body["tool_choice"] = _choice(told)
-    said = {name: value for name, value in body.items() if value is not None}
-    return Asked(_encode(said), bool(told.stream_options and told.stream_options.include_usage))
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _read(request: bytes) -> chat.Chat:

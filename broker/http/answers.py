@@ -48,7 +48,7 @@ async def answer_model(request: web.Request, call: Call, voice: Voice | None = N
 async def _answer_as(request: web.Request, call: Call, persona: Persona, voice: Voice | None) -> web.StreamResponse:
     """As ``answer``, by the LLM of an agent, with what the agent adds to the call and, if it has tools, in the loop in
     which it uses them. Raises BadRequest."""
-    if call.operation != "chat":
+    if call.operation != "chat" and not call.words:
         raise BadRequest(f"{persona.agent!r} is an agent, which only chats: it has no {call.operation}.", param="model")
     if has_tools(persona):
         app, limits = request.app, request.app[LIMITS]
@@ -56,9 +56,14 @@ async def _answer_as(request: web.Request, call: Call, persona: Persona, voice: 
             app[RELAY], app[POST], app[TOOLBOXES], persona, call.llm,
             max_iterations=limits.max_iterations, answer_bytes=limits.result_bytes,
         )
-        return await answer(request, structs.replace(call, llm=persona.llm), voice, looped)
+        # Its tools are used in OpenAI's words, whatever the LLM speaks.
+        return await answer(request, structs.replace(call.said(native=False), llm=persona.llm), voice, looped)
+    if call.words:
+        call = structs.replace(call, llm=persona.llm, words=call.words.by(persona))
+    else:
+        call = structs.replace(call, llm=persona.llm, body=as_persona(call.body, persona))
     try:
-        return await answer(request, structs.replace(call, llm=persona.llm, body=as_persona(call.body, persona)), voice)
+        return await answer(request, call, voice)
     except UnknownLLM:
         raise AgentLLMMissing(f"The LLM {persona.llm!r} of the agent {persona.agent!r} is gone.") from None
 
@@ -73,7 +78,7 @@ async def answer(
     exchange = await relay.begin(call, request[ID])
     reason = "client gone"
     try:
-        voice.begin(exchange)
+        voice = voice.begin(exchange)
         response = await (_stream(request, relay, exchange, voice) if call.streaming else _whole(request, exchange, voice))
         metrics.relayed(call.operation, exchange.refused or "ok", exchange)
         return response

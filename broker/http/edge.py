@@ -29,7 +29,10 @@ class _Connection(RequestHandler):
     def handle_error(self, request, status=500, exc=None, message=None):
         refusal: Refusal = BadHttp()
         refusal.status = status
-        if status >= 500:
+        if isinstance(exc, ConnectionError):
+            # Its client left, or was cut off, while its answer was written: nobody's mistake, and nobody hears this.
+            refusal = Bug()
+        elif status >= 500:
             log.error("bug", exc_info=exc)
             refusal = Bug()
         if isinstance(exc, ContentEncodingError):

@@ -1,18 +1,19 @@
 """The Anthropic front: ``/v1/messages`` and its ``count_tokens``, before every LLM and agent.
 
-The dialects translate; here are the calls and the voice of their replies. Nothing
-is passed through: also an LLM at Anthropic is reached in OpenAI's words.
+Here are the calls, and the voice of the replies that the dialects translate. An LLM that speaks
+Anthropic's API itself gets the request as it came, and its reply goes out so (``native_voice.py``).
 """
 
 from __future__ import annotations
 
 from aiohttp import web
+from msgspec import Struct, structs
 
 from broker.dialects.messages_answer import error_shape, message_of
-from broker.dialects.messages_request import chat_of, estimated_tokens, read
-from broker.dialects.messages_shape import Asked
+from broker.dialects.messages_request import estimated_tokens, read
 from broker.dialects.messages_stream import PING, EventWriter
 from broker.dialects.openai_answer import error_in
+from broker.dialects.reading import reader
 from broker.model import LLM, Agent
 from broker.relay.exchange import Exchange
 from broker.relay.parts import Head
@@ -21,27 +22,46 @@ from .answers import answer_model
 from .bodies import JSON, reply
 from .calls import call_of, read_request, translated
 from .context import ID
-from .lookup import asked_for, model_id
+from .lookup import model_id
+from .message_words import CountWords, MessageWords, NotCounted, headers_of
+from .native_voice import NativeVoice
 from .refusals import MESSAGES_ID
-from .voice import spoken
+from .voice import Voice, spoken
 
 EVENTS = "text/event-stream; charset=utf-8"
 
 
+class Asked(Struct):
+    """The fields of a request that are read whoever answers."""
+
+    model: str
+    stream: bool | None = None
+    stop_sequences: list[str] | None = None
+
+
+_asked = reader(Asked)
+
+
 async def messages(request: web.Request) -> web.StreamResponse:
-    asked = translated(read, await read_request(request))
-    call = call_of(request, "chat", asked.model, translated(chat_of, asked), streaming=bool(asked.stream))
+    body = await read_request(request)
+    asked = translated(_asked, body)
+    call = call_of(request, "chat", asked.model, b"", streaming=bool(asked.stream))
+    call = structs.replace(call, words=MessageWords(body, headers_of(request)))
     return await answer_model(request, call, MessagesVoice(request[ID], asked))
 
 
-async def count_tokens(request: web.Request) -> web.Response:
-    """An estimate, and called one."""
-    asked = translated(read, await read_request(request))
-    count = translated(estimated_tokens, asked)
-    await asked_for(request, asked.model)
-    response = reply({"input_tokens": count, "estimate": True})
-    response.headers[MESSAGES_ID] = request[ID]
-    return response
+async def count_tokens(request: web.Request) -> web.StreamResponse:
+    """The LLM's own count, where its API has one; else an estimate, and called one."""
+    body = await read_request(request)
+    asked = translated(_asked, body)
+    call = call_of(request, CountWords.operation, asked.model, b"", streaming=False)
+    call = structs.replace(call, words=CountWords(body, headers_of(request)))
+    try:
+        return await answer_model(request, call, NativeVoice(request[ID]))
+    except NotCounted:
+        response = reply({"input_tokens": translated(estimated_tokens, translated(read, body)), "estimate": True})
+        response.headers[MESSAGES_ID] = request[ID]
+        return response
 
 
 def asks(request: web.Request) -> bool:
@@ -72,8 +92,8 @@ class MessagesVoice:
         self._stops = asked.stop_sequences or []
         self._writer = EventWriter(request_id, asked.model, self._stops)
 
-    def begin(self, exchange: Exchange) -> None:
-        pass
+    def begin(self, exchange: Exchange) -> Voice:
+        return NativeVoice(self._id) if exchange.native else self
 
     def head(self, head: Head) -> Head:
         return self._named(head, EVENTS)

@@ -93,8 +93,9 @@ class OllamaVoice:
         self._exchange: Exchange | None = None
         self._first_at: float | None = None
 
-    def begin(self, exchange: Exchange) -> None:
+    def begin(self, exchange: Exchange) -> OllamaVoice:
         self._exchange = exchange
+        return self
 
     def head(self, head: Head) -> Head:
         return Head(head.status, {**head.headers, "content-type": LINES})

@@ -26,6 +26,8 @@ _CONTROL_BYTES = 1 << 20
 _ROWS = 200
 _MODEL = 128
 _SESSION = re.compile(r"[A-Za-z0-9_.-]{8,128}")
+_OPERATION = re.compile(r"[a-z_]{1,32}")
+_OPERATIONS = 16
 
 
 class Named(msgspec.Struct, rename="camel"):
@@ -127,11 +129,17 @@ def _llm(index: int, entry: ProviderEntry) -> dict:
         raise Unprocessable(f"{where}.tier is `fast` or `heavy`.", param=f"{where}.tier")
     if entry.aliases is not msgspec.UNSET:
         check_aliases(f"{where}.aliases", entry.aliases)
+    # Of a publisher that leaves them out now, those that it said before it was changed would be wrong.
+    operations = entry.operations or []
+    if len(operations) > _OPERATIONS or not all(_OPERATION.fullmatch(one) for one in operations):
+        raise Unprocessable(
+            f"{where}.operations has at most {_OPERATIONS} names of letters and `_`, as `messages`.", param=f"{where}.operations"
+        )
     initial = "hibernating" if entry.initial_status == "hibernating" else "active"
     given = {
         "type": entry.type, "model": entry.model, "tier": entry.tier, "description": entry.description,
         "extraConfig": entry.extra_config, "slots": entry.slots, "group": entry.group,
-        "aliases": entry.aliases,
+        "aliases": entry.aliases, "operations": operations,
     }
     defaults = {"type": "openai", "model": entry.name, "tier": "fast", "description": "", "extraConfig": "{}", "slots": "1"}
     return {

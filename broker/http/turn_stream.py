@@ -58,6 +58,10 @@ async def tell_from(request: web.Request, thread: str, number: int, after: int) 
     except Refusal as refusal:
         if not stream.begun:
             raise
+        if isinstance(refusal, StoreUnavailable):
+            # Nothing is known of the turn: a stream without an end is one to resume.
+            await stream.write(b"", end=True)
+            return stream.response
         await stream.write(encoded(Event(0, *failed(error_of(refusal)))), end=True)
         return stream.response
 

@@ -28,8 +28,8 @@ class Voice(Protocol):
 
     translates: bool
 
-    def begin(self, exchange: Exchange) -> None:
-        """The reply's exchange is open."""
+    def begin(self, exchange: Exchange) -> Voice:
+        """The reply's exchange is open. Who speaks from now on: the LLM may speak the front's own language."""
 
     def head(self, head: Head) -> Head:
         """Status and headers of a stream."""
@@ -70,8 +70,9 @@ class AsItCame:
         self._tail = b""
         self._exchange: Exchange | None = None
 
-    def begin(self, exchange: Exchange) -> None:
+    def begin(self, exchange: Exchange) -> Voice:
         self._exchange = exchange
+        return self
 
     def head(self, head: Head) -> Head:
         return head

@@ -28,11 +28,12 @@ class Patience:
 
 class Exchange:
     """Made before the request is dispatched; ``ended`` once nothing more can come. ``sent_at``:
-    when it left the line, if it ever was in it."""
+    when it left the line, if it ever was in it. ``native``: the answer comes in the client's own language."""
 
     def __init__(self, task: str, patience: Patience):
         self.task = task
         self.head: Head | None = None
+        self.native = False
         self.ended = False
         self.done = False
         self.refused = ""

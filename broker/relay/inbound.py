@@ -20,7 +20,9 @@ from .parts import DONE, failure, head, part
 
 #: Nothing but data lines: such text goes on as it is.
 _PLAIN_EVENTS = re.compile(rb"(?:data: [^\r\n]*\n\n)*")
-_HEADERS = re.compile(r"content-type|retry-after|x-ratelimit-[a-z0-9-]+|openai-[a-z0-9-]+|x-should-retry")
+_HEADERS = re.compile(
+    r"content-type|retry-after|(?:x|anthropic)-ratelimit-[a-z0-9-]+|openai-[a-z0-9-]+|x-should-retry|request-id"
+)
 _STATUS = {
     "wake_failed": 503, "publisher_offline": 503, "not_published": 503, "backend_unreachable": 502,
     "backend_error": 502, "deadline": 504, "cancelled": 499, "unsupported_operation": 400,

@@ -35,7 +35,7 @@ secret-projects:<name>   set     projects that name that secret; goes with the l
 thread:<id>              hash    id, agent (its name), agentId (when it was made), owner, title, lastTurnAt, createdAt,
                                  updatedAt, turns (how many there were), running (the fence of the turn that runs,
                                  or ''), runningIndex, replica, cancel (asked for), ended (the last fence), events (how
-                                 many the last turn wrote), keepMs; until it is deleted
+                                 many the last turn wrote), keepMs, bytes (of its messages); until it is deleted
 thread-messages:<id>     list    its messages, JSON: id, turnIndex, createdAt (ms), role, content …; goes with it
 thread-errors:<id>       hash    turn → why it failed, JSON; goes with it
 threads-of:<length>:<owner> zset threads of an owner (length in bytes) by their last activity (ms); with

@@ -33,12 +33,13 @@ class Item:
 class Dispatched(NamedTuple):
     """What became of a request: sent | waiting | waking | public | virtual, its place in line, and, when this replica
     holds the publisher's channel itself, that channel's name: the frame is then to be written here.
-    A public LLM's ``target`` is to be called from here."""
+    A public LLM's ``target`` is to be called from here. virtual: come again with the frame, said as ``native`` tells."""
 
     state: str
     place: int
     channel: bytes = b""
     target: Target | None = None
+    native: bool = False
 
 
 class Tasks:
@@ -53,23 +54,27 @@ class Tasks:
         self._limits = (lease_grace_ms, queue_length, queue_bytes, wake_limit_ms, accept_ms, stale_ms, expire_ms)
 
     async def dispatch(
-        self, llm: str, task: str, *, owner: str, frame: bytes, body: bytes, deadline_ms: int
+        self, llm: str, task: str, *, owner: str, frame: bytes, body: bytes, deadline_ms: int, native: str = "",
+        natively: bool = False,
     ) -> Dispatched:
         """Gives a request to the LLM's session.
 
         ``frame`` is the JSON up to and with ``"deadlineMs":``; ``body`` what is too
         large for it. Both empty: the LLM is held to be public; if it is not, the state is ``virtual``
-        and nothing was done. Raises UnknownLLM, UnknownToolServer, PublisherOffline, QueueFull.
+        and nothing was done. So it is, too, for a request that can also be said as the operation ``native``,
+        when the frame is said otherwise than the publisher understands it best (``natively``: as that operation).
+        Raises UnknownLLM, UnknownToolServer, PublisherOffline, QueueFull.
         """
+        languages = (native, int(natively)) if native else ()
         verdict, *rest = await self._scripts.run(
-            "task_dispatch", llm, task, self._replica, owner, frame, body, deadline_ms, *self._limits
+            "task_dispatch", llm, task, self._replica, owner, frame, body, deadline_ms, *self._limits, *languages
         )
         if verdict == b"sent":
             return Dispatched("sent", 0, *rest)
         if verdict in (b"waiting", b"waking"):
             return Dispatched(verdict.decode(), int(rest[0]))
         if verdict == b"virtual":
-            return Dispatched("virtual", 0)
+            return Dispatched("virtual", 0, native=rest == [b"native"])
         shown = f"the tool server {llm.removeprefix(TOOLS)!r}" if llm.startswith(TOOLS) else repr(llm)
         if verdict == b"full":
             raise QueueFull(

@@ -14,6 +14,9 @@ from broker.threads import Begun
 from .agents import read_persona
 from .scripts import Scripts
 
+#: Most that a thread keeps, with what failed: so many times what an LLM may be sent, and so many messages.
+_TIMES, _MESSAGES = 4, 50_000
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -47,7 +50,7 @@ class Turns:
         nothing was kept."""
         verdict, *rest = await self._scripts.run(
             "turn_begin", thread, owner, token, self._replica, said, int(personality is not None), personality or "",
-            limit_bytes, self._keep_ms, *self._ages,
+            limit_bytes, self._keep_ms, *self._ages, _TIMES * limit_bytes, _MESSAGES,
         )
         if verdict == b"unknown":
             raise UnknownThread(f"There is no thread {thread[:100]!r} of yours; GET /api/v1/threads lists those that there are.")
@@ -56,6 +59,11 @@ class Turns:
             raise TurnRunning(
                 f"Turn {turn} of this thread is running; wait for its end (GET /api/v1/threads/{thread}/turns/{turn}/events), "
                 "or cancel it (DELETE the turn)."
+            )
+        if verdict == b"full":
+            raise ThreadTooLong(
+                f"The thread keeps {int(rest[1]):,} messages of {int(rest[0]):,} bytes, with those of turns that failed; "
+                f"{_MESSAGES:,} and {_TIMES * limit_bytes:,} ({_TIMES} times BROKER_MAX_REQUEST_BYTES) are the most. Begin another thread."
             )
         if verdict == b"too_long":
             raise ThreadTooLong(

@@ -58,7 +58,9 @@ class Catalog:
         began = loop.time()
         found: Offer | ToolServerFailed
         try:
-            found = vetted(server.name, await self._ask(server, owner))
+            listed = await self._ask(server, owner)
+            # Not on the loop: thousands of tools take seconds to look through.
+            found = await asyncio.to_thread(vetted, server.name, listed)
         except ToolServerFailed as failed:
             found = failed
         now = loop.time()

@@ -57,7 +57,7 @@ def _told(block: dict) -> str:
             return f"[resource {_word(inner.get('uri'))}: {_word(inner.get('mimeType'))}]\n{text}"
         return f"[resource {_word(inner.get('uri'))}: {_word(inner.get('mimeType'))}, {_size(_decoded(inner.get('blob')))}, not shown]"
     if kind == "resource_link":
-        size = f", {_size(block['size'])}" if isinstance(block.get("size"), int) else ""
+        size = f", {_size(block['size'])}" if _is_count(block.get("size")) else ""
         return f"[link {_word(block.get('uri'))}: {_word(block.get('name'))}, {_word(block.get('mimeType'))}{size}, not shown]"
     return f"[{_word(kind)}: not shown]"
 
@@ -71,6 +71,11 @@ def _text(block: dict) -> str:
 def _decoded(base64: Any) -> int:
     """The bytes that a base64 text stands for."""
     return len(base64.rstrip("=")) * 3 // 4 if isinstance(base64, str) else 0
+
+
+def _is_count(value: Any) -> bool:
+    """Whether it may be a number of bytes; a server may say any."""
+    return type(value) is int and 0 <= value < 1 << 63
 
 
 def _size(count: int) -> str:

@@ -19,6 +19,8 @@ from broker.upstream.guard import ForbiddenAddress
 
 #: Of all answers of one session together.
 ANSWER_BYTES = 4 << 20
+#: Of one session: twenty pages of a list and what belongs to them. A server can have us answer each word of its own.
+REQUESTS = 64
 _FAREWELL_S = 2.0
 _TAIL_S = 0.05
 #: What our client has seen to; of a compressed refusal nothing is unpacked.
@@ -40,6 +42,7 @@ class Way(httpx2.AsyncBaseTransport):
         self._client = client
         self._headers = {**headers, "User-Agent": f"reveille/{__version__}", "Accept-Encoding": "identity"}
         self._left = ANSWER_BYTES
+        self._requests_left = REQUESTS
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if request.method == "DELETE":
@@ -47,9 +50,13 @@ class Way(httpx2.AsyncBaseTransport):
         if request.method == "GET" and "last-event-id" not in request.headers:
             # The stream for what a server says unasked: nobody here would listen.
             return httpx2.Response(405, request=request)
-        if self._left <= 0:
+        if self._left <= 0 or self._requests_left <= 0:
             raise httpx2.ReadError(self.trouble)
         self.trouble = ""
+        self._requests_left -= 1
+        if not self._requests_left:
+            self.trouble = f"asked back more than {REQUESTS} times and was stopped"
+            raise httpx2.ReadError(self.trouble)
         try:
             answer = await self._send(request, await request.aread())
         except (aiohttp.ClientError, OSError, ValueError) as error:

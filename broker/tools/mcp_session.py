@@ -123,7 +123,8 @@ def _told(way: Way, error: BaseException) -> str:
             return f"answered {way.status}: is `url` its MCP endpoint?"
         if error.message.startswith("Failed to parse"):
             return "answered something that is not MCP"
-        return f"refused the call ({_line(error.message)})"
+        # The key first: of one that is cut in the middle the rest would not be found.
+        return f"refused the call ({_line(_without(way.key, error.message))})"
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         return f"answered something that is not MCP ({'.'.join(map(str, first['loc'][-4:]))}: {_line(first['msg'])})"

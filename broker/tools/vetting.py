@@ -15,6 +15,10 @@ from .spec_names import spec_name
 
 #: Of one tool, its description and schema as JSON.
 TOOL_BYTES = 64 << 10
+#: Of one server. More than these are not looked at.
+MOST = 5000
+#: LLM servers, and whoever writes their requests, give up at some depth; nobody writes a schema as deep as this.
+DEEPEST = 64
 _WARNINGS = 8
 
 
@@ -38,7 +42,9 @@ def vetted(server: str, listed: list[Any]) -> Offer:
     """The usable ones of the tools that a server of that name listed, as MCP has them."""
     tools: dict[str, Tool] = {}
     faults: list[str] = []
-    for one in listed:
+    if len(listed) > MOST:
+        faults.append(f"it lists {len(listed):,} tools; the first {MOST:,} count")
+    for one in listed[:MOST]:
         name = one.get("name") if isinstance(one, dict) else None
         if not isinstance(name, str) or not name:
             faults.append("a tool without a name was left out")
@@ -65,6 +71,8 @@ def _description(tool: dict) -> str:
 
 
 def _fault(spec: dict, schema: Any) -> str:
+    if _is_deeper(schema, DEEPEST):
+        return f"its input schema is nested more than {DEEPEST} deep"
     try:
         size = len(msgspec.json.encode([spec, schema]))
     except (RecursionError, UnicodeError, TypeError, msgspec.MsgspecError):
@@ -73,3 +81,17 @@ def _fault(spec: dict, schema: Any) -> str:
         return f"its description and schema are larger than {TOOL_BYTES >> 10} KiB"
     fault = fault_of(schema)
     return f"its input schema is not valid: {fault}" if fault else ""
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether lists and objects lie in one another more than so often."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [inner for one in level for inner in _inner(one)]
+    return bool(level)
+
+
+def _inner(value: Any) -> Any:
+    """What an object or a list holds that can hold something itself."""
+    held = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [one for one in held if isinstance(one, dict | list)]

@@ -19,11 +19,11 @@ from broker.errors import Refusal
 from broker.model import Target
 from broker.relay.exchange import Exchange
 from broker.relay.parts import failure
-from broker.relay.relay import Call
+from broker.relay.relay import Call, Words
 from broker.vault import Vault
 
 from .guard import ForbiddenAddress, Guard, GuardedResolver
-from .languages import Question, question
+from .languages import Question, question, understands
 from .reading import hand_over, is_endless
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,10 @@ class Upstreams:
         self._at_once = at_once
         self._calls: set[asyncio.Task] = set()
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
+
+    def understand(self, target: Target, words: Words) -> bool:
+        """Whether that LLM is asked in the caller's own language."""
+        return understands(target, words)
 
     def start(self, exchange: Exchange, call: Call, target: Target) -> asyncio.Task | None:
         """Begins a call; None: there are too many. Whatever becomes of it ends the exchange, unless it is cancelled."""

@@ -1,19 +1,22 @@
 """A server that speaks Anthropic's Messages API: Anthropic's own, or a local one.
 
-Callers speak OpenAI's chat to it; the words are changed in ``broker/dialects``. It
-chats and nothing else. It never retries, and never follows a redirect, which would
-carry the key elsewhere.
+Callers speak its API to it, and their words pass as they are, or OpenAI's chat, whose words are
+changed in ``broker/dialects``. It chats and nothing else. It never retries, and never follows a
+redirect, which would carry the key elsewhere.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import aiohttp
 from msgspec import Struct
 
 from broker.dialects.anthropic_answer import RefusedAnswer, TranslatedAnswer
 from broker.dialects.anthropic_request import Untranslatable, asked_of
+from broker.dialects.messages_native import NativeAnswer
+from broker.wire import MESSAGES, MESSAGES_HEADERS
 from publisher.backends.seam import Answer
 from publisher.backends.server import Server
 from publisher.body import sendable
@@ -34,6 +37,8 @@ class _Page(Struct):
 
 
 class AnthropicBackend:
+    operations = ("chat", MESSAGES)
+
     def __init__(self, http: aiohttp.ClientSession, url: str, api_key: str | None, check_timeout_s: float) -> None:
         self._http = http
         self._server = Server(http, url, api_key, check_timeout_s, endings=("/v1",))
@@ -65,23 +70,31 @@ class AnthropicBackend:
     async def slots(self, model: str) -> int | None:
         return None
 
-    async def infer(self, operation: str, body: bytes, streaming: bool) -> Answer:
+    async def infer(
+        self, operation: str, body: bytes, streaming: bool, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        if operation == MESSAGES:
+            own = {name: value for name, value in (headers or {}).items() if name in MESSAGES_HEADERS}
+            return NativeAnswer(await self._post(body, own), streaming)
         if operation != "chat":
             raise TaskFailed(f'a backend of type anthropic only chats: it has no "{operation}"', "unsupported_operation")
         try:
             asked = asked_of(body, streaming)
         except Untranslatable as why:
             return RefusedAnswer(why)
+        return TranslatedAnswer(await self._post(asked.body, {}), asked.include_usage)
+
+    async def _post(self, body: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
         try:
             answer = await self._http.post(
-                self._messages, data=sendable(asked.body), headers=self._server.headers, allow_redirects=False
+                self._messages, data=sendable(body), headers=self._server.headers | headers, allow_redirects=False
             )
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as err:
             raise self._server.unreached(err) from None
         if 300 <= answer.status < 400:
             answer.close()
             raise BackendBroken(f"backend at {self.url} redirects ({answer.status}): set url to where it really is")
-        return TranslatedAnswer(answer, asked.include_usage)
+        return answer
 
     async def load(self, model: str, keep_alive: str | None) -> None:
         raise RecipeFailed("type anthropic has no way of its own to load a model: use an http or command recipe")

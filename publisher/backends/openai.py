@@ -7,6 +7,7 @@ bytes out, and nothing here looks into them. It has no way to load a model.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import aiohttp
 import msgspec
@@ -32,6 +33,7 @@ class OpenAIBackend:
 
     TYPE = "openai"
     ENDINGS: tuple[str, ...] = ()  # none: the address is that of the OpenAI API itself
+    operations: tuple[str, ...] = ()
 
     def __init__(self, http: aiohttp.ClientSession, url: str, api_key: str | None, check_timeout_s: float) -> None:
         self._http = http
@@ -53,14 +55,16 @@ class OpenAIBackend:
     async def slots(self, model: str) -> int | None:
         return None
 
-    async def infer(self, operation: str, body: bytes, streaming: bool) -> Answer:
+    async def infer(
+        self, operation: str, body: bytes, streaming: bool, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """The server's answer, its head read and its body not yet; the caller closes it."""
         path = self._paths.get(operation)
         if path is None:
             raise BackendBroken(f'this publisher does not know the operation "{operation}": update it')
-        headers = {**self._server.headers, "Accept": "text/event-stream" if streaming else "application/json"}
+        accept = {"Accept": "text/event-stream" if streaming else "application/json"}
         try:
-            return await self._http.post(path, data=sendable(body), headers=headers, allow_redirects=False)
+            return await self._http.post(path, data=sendable(body), headers=self._server.headers | accept, allow_redirects=False)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as err:
             raise self._server.unreached(err) from None
 

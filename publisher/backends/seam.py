@@ -23,7 +23,7 @@ class Bytes(Protocol):
 
 
 class Answer(Protocol):
-    """A backend's answer in OpenAI's shape, its head read; aiohttp's ``ClientResponse`` is one."""
+    """A backend's answer in the shape of what it was asked, its head read; aiohttp's ``ClientResponse`` is one."""
 
     status: int
     headers: Mapping[str, str]
@@ -36,6 +36,7 @@ class Answer(Protocol):
 
 class Backend(Protocol):
     url: str  # the server's address for messages: no path beyond what was written, no secret
+    operations: tuple[str, ...]  # as brokers are told them; none: OpenAI's, which every backend has as far as it can
 
     async def available(self, model: str, resident: bool) -> bool:
         """Whether a request for the model would be answered now, without waking anything.
@@ -55,8 +56,11 @@ class Backend(Protocol):
     async def slots(self, model: str) -> int | None:
         """How many requests it runs at once, when the server tells; ``None`` when not. Never raises."""
 
-    async def infer(self, operation: str, body: bytes, streaming: bool) -> Answer:
-        """``body`` is an OpenAI request with the model set; ``operation``: chat · completions · embeddings.
+    async def infer(
+        self, operation: str, body: bytes, streaming: bool, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """``body`` is an OpenAI request with the model set; ``operation``: chat · completions · embeddings. For
+        ``messages`` it is one of Anthropic's Messages API, whose own ``headers`` go along.
 
         Raises ``BackendUnreachable`` when nobody listened (it may be tried again),
         ``BackendBroken`` when it gave no proper answer, ``TaskFailed`` when the

@@ -42,7 +42,15 @@ BASH = r"""_publisher_completion() {
             file,*) compopt -o default 2>/dev/null ;;
             plain,*)
                 reply="${reply#plain,}"
-                [[ $word == [\"\']* ]] || printf -v reply %q "$reply"
+                # A name may be anybody's: in no quotes may the shell find anything in it to run.
+                case "$word" in
+                    \"*)
+                        reply=${reply//\\/\\\\} reply=${reply//\"/\\\"} reply=${reply//\$/\\\$} reply=${reply//\`/\\\`}
+                        reply=${reply//\!/\"\'\!\'\"}
+                        ;;
+                    \'*) reply=${reply//\'/\'\\\'\'} ;;
+                    *) printf -v reply %q "$reply" ;;
+                esac
                 COMPREPLY+=("${reply#"$given"}")
                 ;;
         esac

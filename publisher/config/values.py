@@ -151,7 +151,7 @@ class Provider:
     group: str | None = None  # of those with the same group only one is awake at a time
     canary: Operation | None = None  # after a wake, one token of this is generated before waiters are let in
 
-    def entry(self, status: str, slots: int) -> wire.ProviderEntry:
+    def entry(self, status: str, slots: int, operations: tuple[str, ...] = ()) -> wire.ProviderEntry:
         """This provider as it is registered: what stays local is not in it."""
         entry = wire.ProviderEntry(
             name=self.name, type=self.type, model=self.model, slots=slots, initial_status=status
@@ -166,6 +166,8 @@ class Provider:
             entry.extra_config = self.extra_config
         if self.group is not None:
             entry.group = self.group
+        if operations:
+            entry.operations = list(operations)
         return entry
 
 

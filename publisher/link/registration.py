@@ -216,7 +216,9 @@ class Registrar:
             provider_session_id=self._broker.session,
             replace=True,
             accepts=True,
-            providers=[e.provider.entry(rows[e.name], e.slots.limit) for e in self._roster if e.name in rows],
+            providers=[
+                e.provider.entry(rows[e.name], e.slots.limit, e.backend.operations) for e in self._roster if e.name in rows
+            ],
             agents=list(self.beside.agents if rows or not self.beside.llms_come else ()),
             tool_servers=list(self.beside.tools),
         )

@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import ModuleType
 
 from publisher.config.values import ToolServer
@@ -39,6 +39,7 @@ class Connection:
         self._log_file = log_file
         self._sdk: ModuleType
         self._process: ToolProcess | None = None
+        self._trouble: Callable[[], str] = str  # of the way to a server at an address
         self._opened: asyncio.Future = asyncio.get_running_loop().create_future()
         self._leave = asyncio.Event()
         self._life = asyncio.create_task(self._live(), name=f"tool server {told.name}")
@@ -73,7 +74,9 @@ class Connection:
         """After a ``ConnectionError``."""
         if self._process is not None and self._process.too_long:
             return f"answered more than {MOST_BYTES >> 20} MiB and was stopped: ask for less at a time"
-        return "ended before it answered: see the log of its publisher"
+        if self._process is not None and self._process.deaf:
+            return "reads nothing of what it is told and was stopped: see the log of its publisher"
+        return self._trouble() or "ended before it answered: see the log of its publisher"
 
     async def close(self) -> None:
         """Returns when the process is gone, with all that it started."""
@@ -107,8 +110,9 @@ class Connection:
 
     async def _hold(self, newer: bool) -> None:
         if self._told.url:
-            transport = self._sdk.at(self._told.url, MOST_BYTES, CALL_S)
-            async with self._sdk.opened(transport, newer) as session:
+            way = self._sdk.Way(MOST_BYTES)
+            self._trouble = lambda: way.trouble
+            async with self._sdk.opened(self._sdk.at(self._told.url, way, CALL_S), newer) as session:
                 self._opened.set_result(session)
                 await self._leave.wait()
             return
@@ -144,6 +148,8 @@ class Connection:
         try:
             if process.too_long:
                 log.error('tool server "%s" sent a message larger than %d MiB', told.name, MOST_BYTES >> 20)
+            elif process.deaf:
+                log.error('tool server "%s" reads nothing of what it is told: it is stopped', told.name)
             elif how := await process.how_it_ended():
                 log.error('tool server "%s": %s %s', told.name, told.command, how)
         finally:
@@ -167,5 +173,5 @@ class Connection:
         while isinstance(err, ExceptionGroup):
             err = err.exceptions[0]
         if self._told.url:
-            return f"is not reached, or does not speak MCP there ({type(err).__name__}): see its url in the publisher's config"
+            return self._trouble() or f"is not reached, or does not speak MCP there ({type(err).__name__}): see its url in the publisher's config"
         return "ended, or spoke no MCP, when it was started: see the log of its publisher"

@@ -22,6 +22,8 @@ from publisher.recipes.program import how_it_ended, kill_group, own_group
 
 BLOCK = 65536
 LINES_AHEAD = 4  # read, and not taken yet
+WAITING_BYTES = 64 << 20  # written, and not read by it yet
+LINE_COST = 100  # of one that waits, besides its length
 LAST_LINES_S = 0.3  # from the program's end, for what is still in the pipe
 LOOK_S = 0.5
 
@@ -39,13 +41,14 @@ def environment(own: Mapping[str, str]) -> dict[str, str]:
 class ToolProcess:
     """Runs from the beginning on, until ``end``. Raises ``OSError`` or ``ValueError`` when it cannot be started.
 
-    ``line_bytes``: a longer line is its end, told by ``too_long``.
+    ``line_bytes``: a longer line is its end, told by ``too_long``. One that reads nothing is ended too: ``deaf``.
     """
 
     def __init__(
         self, command: str, args: Sequence[str], env: Mapping[str, str], directory: str | None, output: Output, line_bytes: int
     ) -> None:
         self.too_long = False
+        self.deaf = False
         self._output = output
         self._line_bytes = line_bytes
         self._loop = asyncio.get_running_loop()
@@ -53,6 +56,8 @@ class ToolProcess:
         self._room = threading.Semaphore(LINES_AHEAD)
         self._left = False  # nobody takes lines any more
         self._to_write: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._given = 0  # to be written, counted on the loop
+        self._taken = 0  # of that by the program, counted on the thread
         self._exited: asyncio.Future[int] = self._loop.create_future()
         self._last: asyncio.Future[None] = self._loop.create_future()
         self._process = subprocess.Popen(
@@ -77,7 +82,14 @@ class ToolProcess:
         return line
 
     def write(self, line: bytes) -> None:
-        self._to_write.put(line + b"\n")
+        line += b"\n"
+        self._given += len(line) + LINE_COST
+        if self._given - self._taken > WAITING_BYTES:
+            # It may have asked for each of these lines: a question costs it less than the answer costs us.
+            self.deaf = True
+            self._said_last(None)
+        else:
+            self._to_write.put(line)
 
     async def silent(self) -> None:
         """Waits until it has ended, or has said its last."""
@@ -148,6 +160,7 @@ class ToolProcess:
     def _write(self) -> None:
         with contextlib.suppress(OSError), self._process.stdin as pipe:
             while (data := self._to_write.get()) is not None:
+                self._taken += len(data) + LINE_COST
                 while data:
                     data = data[pipe.write(data) :]
 

@@ -26,6 +26,7 @@ from publisher.tools.failed import ToolFailed
 from publisher.tools.process import ToolProcess
 
 PAGES = 100
+WORDS = 500  # of a server's own, told to callers
 #: Said by a server that is too new for the usual handshake.
 TOO_NEW = (types.UNSUPPORTED_PROTOCOL_VERSION, types.METHOD_NOT_FOUND)
 
@@ -84,43 +85,54 @@ async def over(process: ToolProcess) -> AsyncIterator[tuple]:
 
 
 @contextlib.asynccontextmanager
-async def at(url: str, most_bytes: int, timeout_s: float) -> AsyncIterator[tuple]:
+async def at(url: str, way: Way, timeout_s: float) -> AsyncIterator[tuple]:
     """The SDK's streams to a server at that address: called directly, whatever proxies the environment names."""
-    inner = Bounded(httpx2.AsyncHTTPTransport(trust_env=False), most_bytes)
     timeout = httpx2.Timeout(timeout_s, read=None)
     headers = {"accept-encoding": "identity"}
-    async with httpx2.AsyncClient(transport=inner, timeout=timeout, trust_env=False, headers=headers) as http:
-        async with streamable_http_client(url, http_client=http, max_sse_event_size=most_bytes) as streams:
+    async with httpx2.AsyncClient(transport=way, timeout=timeout, trust_env=False, headers=headers) as http:
+        async with streamable_http_client(url, http_client=http, max_sse_event_size=way.most_bytes) as streams:
             yield streams
 
 
-class Bounded(httpx2.AsyncBaseTransport):
-    """No answer is read beyond that size; the SDK bounds the events of those that are streams."""
+class Way(httpx2.AsyncBaseTransport):
+    """To a server at an address. No answer is read beyond that size, and none is unpacked: a small one may become
+    gigabytes. ``trouble``: what was wrong with one, '' for nothing."""
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, most_bytes: int) -> None:
-        self._inner = inner
-        self._most_bytes = most_bytes
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self.trouble = ""
+        self._inner = httpx2.AsyncHTTPTransport(trust_env=False)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.method == "GET" and "last-event-id" not in request.headers:
+            # The stream for what a server says unasked: nobody here would listen.
+            return httpx2.Response(405, request=request)
         response = await self._inner.handle_async_request(request)
-        if not response.headers.get("content-type", "").startswith("text/event-stream"):
-            response.stream = Counted(response.stream, self._most_bytes)
+        if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+            await response.aclose()
+            raise self.failed("compresses its answer, though it was asked not to")
+        response.stream = Counted(response.stream, self)
         return response
 
     async def aclose(self) -> None:
         await self._inner.aclose()
 
+    def failed(self, trouble: str) -> httpx2.ReadError:
+        self.trouble = trouble
+        return httpx2.ReadError(trouble)
+
 
 class Counted(httpx2.AsyncByteStream):
-    def __init__(self, inner: httpx2.AsyncByteStream, most_bytes: int) -> None:
+    def __init__(self, inner: httpx2.AsyncByteStream, way: Way) -> None:
         self._inner = inner
-        self._left = most_bytes
+        self._way = way
+        self._left = way.most_bytes
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for block in self._inner:
             self._left -= len(block)
             if self._left < 0:
-                raise httpx2.ReadError("the answer is too large")
+                raise self._way.failed(f"answered more than {self._way.most_bytes >> 20} MiB and was stopped: ask for less at a time")
             yield block
 
     async def aclose(self) -> None:
@@ -139,7 +151,9 @@ async def asked(session: ClientSession, tool: str | None, arguments: dict | None
     except MCPError as err:
         if err.error.code == types.CONNECTION_CLOSED:
             raise ConnectionError from None
-        raise ToolFailed(400, err.error.message) from None
+        if err.error.message.startswith("Failed to parse"):  # the SDK's, with a piece of the answer
+            raise ToolFailed(502, "answered what is not MCP") from None
+        raise ToolFailed(400, "refused the call", " ".join(err.error.message[: 2 * WORDS].split())[:WORDS]) from None
     except (ValidationError, RuntimeError) as err:
         raise ToolFailed(502, f"answered what the protocol does not know ({type(err).__name__})") from None
     except (anyio.ClosedResourceError, anyio.BrokenResourceError):

@@ -118,7 +118,7 @@ class ToolServer:
             connection = await self._connected()
             return await connection.ask(tool, arguments)
         except ToolFailed as err:
-            raise self._failed(err.status, str(err)) from None
+            raise self._failed(err.status, str(err), err.words) from None
         except ConnectionError:
             self._close(connection)
             raise self._failed(502, connection.why_gone) from None
@@ -202,5 +202,5 @@ class ToolServer:
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    def _failed(self, status: int, what: str) -> ToolFailed:
-        return ToolFailed(status, f'the tool server "{self.told.name}" {what}')
+    def _failed(self, status: int, what: str, words: str = "") -> ToolFailed:
+        return ToolFailed(status, f'the tool server "{self.told.name}" {what}', words)

@@ -34,7 +34,7 @@ log = logging.getLogger("publisher")
 
 BODY_BYTES = 64 << 20
 EVENT_BYTES = 16 << 20
-PASSED_HEADERS = ("content-type", "retry-after")
+PASSED_HEADERS = ("content-type", "retry-after", "request-id")
 LENGTH_HEADERS = ("content-length", "transfer-encoding")
 FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
 HEAD_ALONE_S = 0.005
@@ -108,14 +108,14 @@ async def request_of(frame: Frame, broker: Broker, retry: Backoff) -> bytes | ms
 async def _answer(frame: Frame, endpoint: Endpoint, body: bytes) -> Answer:
     """The backend's answer. A backend that is down is woken, once, if there is a recipe."""
     try:
-        return await endpoint.backend.infer(frame.operation, body, frame.streaming)
+        return await endpoint.backend.infer(frame.operation, body, frame.streaming, frame.headers)
     except BackendUnreachable:
         if not endpoint.power.can_wake:
             raise
     try:
         await endpoint.power.up()
         endpoint.misses = 0
-        return await endpoint.backend.infer(frame.operation, body, frame.streaming)
+        return await endpoint.backend.infer(frame.operation, body, frame.streaming, frame.headers)
     except (WakeFailed, BackendUnreachable) as err:
         endpoint.missed()  # certainly down: once idle, the broker is told
         raise WakeFailed(str(err)) from None

@@ -35,7 +35,7 @@ async def call_tool(
             body = await server.answer(request)
     except ToolFailed as err:
         told.ended(f"failed: {err}")
-        out.answer(err.status, HEADERS, msgspec.json.encode({"error": {"message": str(err)}}))
+        out.answer(err.status, HEADERS, msgspec.json.encode({"error": {"message": err.told}}))
     except asyncio.CancelledError:
         told.ended("cancelled")
         raise

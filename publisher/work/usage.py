@@ -13,7 +13,7 @@ import msgspec
 from broker.dialects.sse import DONE, payloads
 from broker.wire import Usage
 
-USAGE, TIMINGS = b'"usage"', b'"timings"'
+USAGE, TIMINGS, START = b'"usage"', b'"timings"', b'"message_start"'
 UNREADABLE = (msgspec.MsgspecError, RecursionError)
 MOST_TOKENS = 2**53  # beyond it no JSON reader agrees on the number, and no backend means it
 
@@ -44,11 +44,18 @@ class _Usage(msgspec.Struct):
     usage: _Counts | None = None
 
 
+class _Start(msgspec.Struct):
+    """Anthropic's first event, the only one that is sure to tell the input."""
+
+    message: _Usage
+
+
 class _Timed(msgspec.Struct):
     timings: _Timings | None = None
 
 
 _usage = msgspec.json.Decoder(_Usage).decode
+_start = msgspec.json.Decoder(_Start).decode
 _timings = msgspec.json.Decoder(_Timed).decode
 
 
@@ -59,6 +66,7 @@ class UsageReader:
         self.events = 0  # about one per token
         self.found: Usage | None = None
         self._measured = False  # found is llama.cpp's timings: a usage is better
+        self._input = 0  # as Anthropic's stream told at its begin
 
     def block(self, data: bytes) -> int:
         """Takes whole events, each ``data: payload\\n\\n``; says how many they are, ``[DONE]`` left out."""
@@ -71,6 +79,10 @@ class UsageReader:
     def _look(self, data: bytes) -> None:
         for payload in payloads(data):
             if USAGE in payload and (said := _said(payload)):
+                if START in payload:
+                    self._input = said.prompt_tokens
+                elif self._input and not said.prompt_tokens:
+                    said = Usage(self._input, said.completion_tokens, self._input + said.completion_tokens)
                 self.found, self._measured = said, False
             elif (self.found is None or self._measured) and TIMINGS in payload and (said := _measured(payload)):
                 self.found, self._measured = said, True
@@ -84,7 +96,7 @@ def usage_of(body: bytes) -> Usage | None:
 
 def _said(payload: bytes) -> Usage | None:
     try:
-        told = _usage(payload).usage
+        told = (_start(payload).message if START in payload else _usage(payload)).usage
     except UNREADABLE:
         return None
     if told is None:

@@ -35,6 +35,7 @@ broker get agents -o yaml > agents.yaml  # documents
 broker apply -f agents.yaml              # created, configured or unchanged
 broker edit agent reviewer               # the same in $EDITOR
 broker delete agents reviewer other
+broker secret set openai                 # asks for the value, and does not show it
 broker chat reviewer
 ```
 
@@ -42,7 +43,7 @@ Kinds: `llms`, `agents`, `sessions` (publishers), `threads`, `projects`, `person
 the singular works too. A row is named by its name or id; threads and sessions have ids only, and a prompt's name must
 be unique or its id given.
 
-The verbs `get`, `describe`, `apply`, `edit`, `delete` and `chat` call the broker at `--broker` with `--token`, and look into no
+The verbs `get`, `describe`, `apply`, `edit`, `delete`, `secret` and `chat` call the broker at `--broker` with `--token`, and look into no
 Redis. What a token may do is the API's business: a refusal is shown in the broker's words. `HTTPS_PROXY`, `HTTP_PROXY` and
 `NO_PROXY` count, except on the way to this machine itself. Colours are for terminals, and `NO_COLOR` ends them.
 
@@ -82,7 +83,9 @@ defaultParams:
   order in the files. When the broker refuses one, the ones that name it are not sent, and the others are.
 - `-o yaml` leaves out what only happens to a row, as its status. A publisher's rows have `lifecycle: virtual`: `apply` skips
   them, for they are in the publisher's config file. A document of the same name without that word gets the broker's 409.
-- Secrets are not in documents. `apiKeyRef` names one.
+- Secrets are not in documents. `apiKeyRef` names one, and `broker secret set` keeps it: typed, piped (`pass openai | broker secret set
+  openai`) or `--from-file`, never as an argument, which others on the machine could see.
+- A file is at most 64 MiB.
 - `broker edit` is refused when somebody else edited the row meanwhile. A refused text stays in a file, which is named.
 
 ## Chat

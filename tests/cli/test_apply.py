@@ -60,6 +60,19 @@ async def test_what_get_prints_of_any_kind_can_be_applied_again_and_elsewhere(re
         assert await printed(broker) == texts
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+async def test_texts_that_a_terminal_may_not_get_are_printed_so_that_they_can_be_applied_again(redis_real, encoding):
+    async with replica(redis_real) as broker:
+        text = "שלום\u200f!\n\u202etwo\r\nlines\x1b[2J\tü 😀\n"
+        await applied(broker, {"kind": "Agent", "name": "a\u200fb", "model": "m", "systemPrompt": text, "description": "x\u200ey",
+                               "defaultParams": {"k\u2066": ["\u061c"]}})
+        before = await row(broker, "agents", "a\u200fb")
+        printed = await did(broker, "get", "agents", "-o", "yaml", PYTHONIOENCODING=encoding)
+        assert not set(printed) & set("\u200f\u202e\x1b\r\u200e\u2066\u061c") and (printed.isascii() or encoding == "utf-8")
+        assert await did(broker, "apply", "-f", "-", stdin=printed) == "agent/a\\u200fb unchanged\n"
+        assert await row(broker, "agents", "a\u200fb") == before and before["systemPrompt"] == text
+
+
 async def test_documents_are_made_in_the_order_of_what_they_name(redis_at):
     async with replica(redis_at, **HERE) as broker:
         await put_secret(broker, "key", "hush")

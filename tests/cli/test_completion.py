@@ -58,6 +58,20 @@ async def test_tab_completes_verbs_kinds_and_names(redis_real, tmp_path):
 
 
 @in_bash
+async def test_nothing_in_a_name_is_run_when_it_is_completed(redis_real, tmp_path):
+    names = ["ev$(echo run)`echo run`", 'od"d!ls\\', "who's"]
+    async with replica(redis_real) as broker:
+        await applied(broker, *({"kind": "Agent", "name": name, "model": "m"} for name in names))
+        env = bash(broker, tmp_path)
+        async with Typing("bash", "--noprofile", "--rcfile", env["SCRIPT"], "-i", env=env) as screen:
+            for quote in ("", '"', "'"):
+                for name in names:
+                    await screen.until("READY> ")
+                    screen.type(f"broker chat {quote}{name[:2]}\t\n")
+                    await screen.until(f"<chat><{name}>")
+
+
+@in_bash
 async def test_without_a_broker_nothing_is_said_and_nothing_takes_long(tmp_path):
     url = f"http://127.0.0.1:{free_ports(1)[0]}"
     began = time.monotonic()

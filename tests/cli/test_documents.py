@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from broker.cli.api import Misused
-from broker.cli.documents import read
-from broker.cli.yaml_form import documents, written
+from broker.cli.documents import LARGEST, read
+from broker.cli.yaml_form import Malformed, documents, written
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,19 @@ def test_what_is_wrong_is_said_with_its_line(tmp_path, monkeypatch, text, said):
     with pytest.raises(Misused) as refused:
         read(["f"])
     assert said in str(refused.value)
+
+
+def test_what_is_too_large_is_not_read_to_its_end(tmp_path):
+    large = tmp_path / "disk.yaml"
+    with large.open("wb") as file:
+        file.truncate(LARGEST + 1)
+    with pytest.raises(Misused, match="disk.yaml: is larger than 64 MiB: that is no document"):
+        read([str(tmp_path)])
+
+
+def test_a_long_text_is_not_multiplied_by_aliases():
+    with pytest.raises(Malformed, match="multiplies, by its aliases"):
+        list(documents(f"a: &long {'x' * 100_000}\nb: [{'*long, ' * 1000}]"))
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

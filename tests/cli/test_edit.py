@@ -71,6 +71,14 @@ async def test_a_refused_edit_keeps_the_text(redis_real, editor, script, said):
         assert (await row(broker, "agents", "a"))["version"] == 1
 
 
+async def test_an_editor_that_leaves_no_file_edits_nothing(redis_real, editor):
+    async with replica(redis_real) as broker:
+        await make_agent(broker, "a", model="m")
+        done = await ran(broker, "edit", "agent", "a", **editor('rm "$1"'))
+        assert done.code == 1 and "the editor left no text in " in done.err and done.err.endswith("nothing was changed\n"), done
+        assert (await row(broker, "agents", "a"))["version"] == 1
+
+
 async def test_an_edit_of_what_somebody_else_edited_meanwhile_is_refused(redis_at, editor):
     async with replica(redis_at) as broker:
         await make_agent(broker, "a", model="m")

@@ -19,13 +19,13 @@ from tests.support.waiting import eventually
 
 CALLERS = {"client": "client", "publisher": "publisher", "admin": "admin"}
 #: Deleting asks for any token at the door and for the owner's at the row.
-DOORS = {("DELETE", BASE + "/{llm}"): "publisher"}
+DOORS = {("DELETE", BASE + "/{llm}"): "publisher", ("DELETE", "/api/v1/tool-servers/{server}"): "publisher"}
 
 
 def calls():
     """Each route as (name, role, method, path, body); none of them names anything that exists."""
     for route in ROUTES:
-        path = re.sub(r"\{[^}]*\}", "nothing", route.path.replace("{model:.+}", "{model}"))
+        path = re.sub(r"\{[^}]*\}", "nothing", route.path.replace("{model:.+}", "{model}").replace("{turn:[0-9]+}", "1"))
         role = DOORS.get((route.method, re.sub(r":[^}]*\}", "}", route.path)), route.role)
         yield role, route.method, path, {} if route.method == "POST" else None
 

@@ -55,7 +55,7 @@ async def test_what_is_no_json_is_refused(redis_real, path):
     [
         {"providers": "m"}, {"providers": [1]}, {"providers": [{"type": "openai"}]}, {"providers": [{"name": 5}]},
         {"providers": [{"name": "m", "slots": "two"}]}, {"providers": [{"name": "m", "slots": 1.5}]},
-        {"providers": [{"name": "m", "extraConfig": []}]}, {"agents": [{"name": "a"}]}, {"replace": "yes"},
+        {"providers": [{"name": "m", "extraConfig": []}]}, {"agents": [{"llmName": "m"}]}, {"replace": "yes"},
         {"providerSessionId": 5, "providers": [{"name": "m"}]}, {"providers": {"name": "m"}},
     ],
 )

@@ -8,10 +8,15 @@ from contextlib import suppress
 
 import pytest
 
+from tests.support.agents import make_agent
 from tests.support.brokers import replica
+from tests.support.conversing import calls
+from tests.support.library import make_project
+from tests.support.messages import completion
 from tests.support.provider import Provider
 from tests.support.streams import asked, event_of, stream, streaming
 from tests.support.tokens import bearer, tokens
+from tests.support.tool_servers import ToolProvider
 from tests.support.waiting import eventually
 
 SECOND = 1.0
@@ -177,6 +182,25 @@ async def test_delete_takes_a_request_out_of_the_line(redis_at):
         await provider.answer(frame)
         assert (await first)[0] == 200
         assert provider.frames.empty()
+
+
+async def test_delete_ends_an_agents_request_at_a_later_answer_of_its_llm_too(redis_at):
+    async with replica(redis_at) as broker, replica(redis_at) as other, Provider(broker, "m") as llm, ToolProvider(broker, "home") as tools:
+        await make_project(broker, "house", mcpServers=[{"name": "home", "toolServer": "home"}])
+        await make_agent(broker, "bot", "m", project="house")
+        client = asked(broker.chat("agent/bot"))
+        await tools.answer(await tools.next(), {"tools": []})
+        first = await llm.next()
+        call = calls(("call_1", "home__weather", "{}"))
+        await llm.answer(first, completion("tool_calls", content=None, tool_calls=call))
+        second = await llm.next()
+        assert second["taskId"] != first["taskId"]
+        status, body, _ = await other.call("DELETE", f"/api/v1/requests/{first['taskId']}")
+        assert status == 200 and body["id"] == first["taskId"]
+        status, body, _ = await client
+        assert status == 499 and body["error"]["code"] == "request_cancelled"
+        assert (await llm.next("cancel", SECOND))["taskId"] == second["taskId"]
+        await llm.fail(second, "stopped")
 
 
 async def test_delete_of_an_unknown_or_ended_request_is_404(redis_at):

@@ -11,6 +11,7 @@ from broker.http.routes import ROUTES
 from tests.support.brokers import replica
 from tests.support.provider import BASE, Provider
 from tests.support.rows import put_public_llm
+from tests.support.threads import BOT, ask, make_thread, say
 from tests.support.tokens import bearer, tokens
 from tests.support.waiting import eventually
 
@@ -67,6 +68,30 @@ async def test_metrics_count_requests_by_how_they_ended(redis_real):
         text = (await broker.call("GET", "/metrics"))[1].decode()
         assert 'broker_requests_total{operation="chat",outcome="ok"} 1.0' in text
         assert "broker_requests_running 0.0" in text
+
+
+async def test_metrics_count_turns_by_how_they_ended(redis_real):
+    async with replica(redis_real) as broker, Provider(broker, "m", agents=BOT) as provider:
+        thread = await make_thread(broker)
+        await ask(broker, provider, thread)
+        asking = asyncio.create_task(say(broker, thread))
+        await provider.fail(await provider.next(), "the GPU fell off", "backend_error")
+        await asking
+        text = (await broker.call("GET", "/metrics"))[1].decode()
+        for outcome in ("ok", "backend_error"):
+            assert f'broker_requests_total{{operation="turn",outcome="{outcome}"}} 1.0' in text
+        assert 'broker_request_seconds_count{operation="turn"} 2.0' in text
+
+
+async def test_codes_that_backends_make_up_do_not_fill_the_metrics(redis_real):
+    async with replica(redis_real) as broker, Provider(broker, "m") as provider:
+        for number in range(80):
+            asking = asyncio.create_task(broker.chat("m"))
+            await provider.fail(await provider.next(), "no", f"made_up_{number}")
+            await asking
+        text = (await broker.call("GET", "/metrics"))[1].decode()
+        assert len(re.findall(r"broker_requests_total.*made_up_", text)) < 64
+        assert 'broker_requests_total{operation="chat",outcome="other"}' in text
 
 
 async def test_openapi_describes_every_route(redis_real):

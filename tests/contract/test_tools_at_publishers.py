@@ -107,6 +107,12 @@ async def test_only_the_bad_tool_of_a_publisher_is_left_out(redis_real):
             assert tools.specs[0]["function"]["parameters"] == {"type": "object", "properties": {}}
 
 
+async def test_of_a_list_without_end_the_first_tools_count(redis_real):
+    listed = {"tools": [{"name": f"t{number}", "inputSchema": {}} for number in range(6000)]}
+    async with replica(redis_real) as broker, ToolProvider(broker, "files") as provider, opened(broker, provider, listed) as tools:
+        assert len(tools.specs) == 128 and "it lists 6,000 tools; the first 5,000 count" in tools.warnings[0]
+
+
 async def test_a_call_that_takes_too_long_is_stopped_at_the_publisher(redis_at):
     async with replica(redis_at) as broker, ToolProvider(broker, "files") as provider:
         listed = json.dumps([{"name": "disk", "toolServer": "files", "timeoutSeconds": 0.5}]).encode()

@@ -89,6 +89,13 @@ async def megabytes_as_a_stream(request, asked):
     return response
 
 
+def nested(depth: int) -> list:
+    found: list = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
 async def hangs(request, asked):
     await asyncio.sleep(60)
 
@@ -138,6 +145,33 @@ async def test_a_key_that_is_refused_says_which_setting_to_mend(redis_real):
         assert "does not take the key (401)" in tools.warnings[0] and "apiKeyRef" in tools.warnings[0]
 
 
+async def test_a_key_that_a_refusal_repeats_is_taken_out_before_the_refusal_is_cut(redis_real):
+    async def repeats(request, asked):
+        error = {"code": -32602, "message": "x" * 485 + request.headers["Authorization"]}
+        return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "error": error})
+
+    async with replica(redis_real, **HERE) as broker, handmade([tool("x")], call=repeats) as server:
+        await put_secret(broker, "notes-key", "k-123456789-987654321")
+        tools = await opened(broker, servers(server.url, apiKeyRef="notes-key"))
+        content, is_error = await tools.call("notes__x", "{}", "req_1")
+        assert is_error and "k-123" not in content and "xxxBearer ***" in content
+
+
+async def test_a_server_that_asks_back_without_end_is_stopped(redis_real):
+    async def asks(request, asked):
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for number in range(500):
+            await response.write(b'event: message\ndata: {"jsonrpc": "2.0", "id": %d, "method": "ping"}\n\n' % number)
+        return response
+
+    async with replica(redis_real, **HERE) as broker, handmade([tool("x")], call=asks) as server:
+        tools = await opened(broker, servers(server.url))
+        content, is_error = await tools.call("notes__x", "{}", "req_1")
+        assert is_error and "asked back more than 64 times and was stopped" in content
+        assert len(server.seen) < 100
+
+
 @pytest.mark.parametrize("number", [400, 404, 405, 500])
 async def test_an_older_server_that_stumbles_over_the_newer_protocol_is_spoken_to_in_its_own(redis_real, number):
     async def discover(request, asked):
@@ -178,6 +212,7 @@ async def test_a_server_that_was_slow_to_fail_does_not_hold_up_the_next_answer(r
         (tool("bad", description="x" * 70_000), "larger than 64 KiB"),
         (tool("good", description="again"), "listed twice"),
         (tool(""), "without a name"),
+        (tool("bad", inputSchema={"type": "object", "default": nested(64)}), "nested more than 64 deep"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -227,6 +262,7 @@ async def test_odd_names_become_names_that_llms_take_and_lead_to_the_same_tool(r
         ({"content": [{"type": "resource", "resource": {"uri": "f:/a", "text": "hello", "mimeType": "text/plain"}}]}, "[resource f:/a: text/plain]\nhello"),
         ({"content": [{"type": "resource", "resource": {"uri": "f:/a", "blob": "AAAA"}}]}, "[resource f:/a: unknown, 3 bytes, not shown]"),
         ({"content": [{"type": "resource_link", "uri": "f:/a", "name": "a", "size": 20480}]}, "[link f:/a: a, unknown, 20 KiB, not shown]"),
+        ({"content": [{"type": "resource_link", "uri": "f:/a", "name": "a", "size": 10**400}]}, "[link f:/a: a, unknown, not shown]"),
     ],
 )
 async def test_what_is_no_text_is_named(redis_real, answer, content):

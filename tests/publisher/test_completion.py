@@ -15,7 +15,7 @@ from tests.publisher.find.running import Typing, environment
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32" or shutil.which("bash") is None, reason="bash, in a terminal"
 )
-NAMES = ["llama3.2:1b", "qwen3:4b", "qwen3:8b", 'a "b" c', "日本/モデル"]
+NAMES = ["llama3.2:1b", "qwen3:4b", "qwen3:8b", 'a "b" c', "o$(echo run)`echo`'s", "日本/モデル"]
 
 
 @pytest.fixture
@@ -45,6 +45,9 @@ def env(tmp_path):
         ("publisher wake llama3.2:1\t", "<wake><llama3.2:1b>"),
         ("publisher wake qw\t8\t", "<wake><qwen3:8b>"),  # to the colon, and on from there
         ("publisher  wake   a\t", '<wake><a "b" c>'),
+        ("publisher wake o\t", "<wake><o$(echo run)`echo`'s>"),
+        ('publisher wake "o\t', "<wake><o$(echo run)`echo`'s>"),  # nothing of a name is run
+        ("publisher wake 'o\t", "<wake><o$(echo run)`echo`'s>"),
         ("publisher wake 日\t", "<wake><日本/モデル>"),
         ("publisher run --ty\tvl\t", "<run><--type><vllm>"),
         ("publisher run --type=vl\t", "<run><--type=vllm>"),

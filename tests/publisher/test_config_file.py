@@ -136,7 +136,7 @@ SECOND = [PROVIDER | {"name": "first"}]
         ({"providers": [PROVIDER | {"aliases": ["b", "b"]}]}, 'providers[0] ("a"): aliases[1]: providers[0].aliases[0] has the same'),
         ({"providers": [PROVIDER | {"aliases": ["x"]}, PROVIDER | {"name": "x"}]},
          'providers[1] ("x"): name: providers[0].aliases[0] has the same'),
-        ({"agents": [{"name": "a"}]}, 'agents[0] ("a"): llmName: is missing'),
+        ({"agents": [{"name": "a"}]}, 'agents[0] ("a"): llmName: is missing: an agent needs an LLM that answers, or a model'),
         ({"agents": [{"name": "a", "llmName": "b"}] * 2}, 'agents[1] ("a"): name: agents[0].name has the same'),
         ({"providers": ["x"]}, "providers[0]: must be an object { … }"),
         ({"providers": {}}, "providers: must be a list [ … ]"),

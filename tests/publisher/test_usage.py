@@ -73,6 +73,14 @@ def test_llamacpps_timings_count_when_nothing_better_is_said():
     assert found_in(both) == READ
 
 
+def test_anthropics_input_is_told_at_the_begin_and_its_output_at_the_end():
+    start = event({"type": "message_start", "message": {"usage": {"input_tokens": 2, "cache_read_input_tokens": 3, "output_tokens": 1}}})
+    end = event({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 3}})
+    assert found_in(start, end) == found_in(start + end) == READ
+    assert found_in(start, event({"type": "message_delta", "usage": {"input_tokens": 4, "output_tokens": 1}})) == Usage(4, 1, 5)
+    assert found_in(end) == Usage(0, 3, 3) and found_in(event({"type": "message_start", "message": None, "usage": TOLD})) is None
+
+
 def test_a_text_that_speaks_of_usage_fools_nobody():
     words = 'see "usage": {"prompt_tokens": 99} and "timings": {"predicted_n": 9}'
     nested = {"usage": {"prompt_tokens": 99, "completion_tokens": 99}, "timings": {"predicted_n": 9}}

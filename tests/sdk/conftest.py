@@ -17,12 +17,14 @@ from tests.support.server import free_ports
 
 @dataclass
 class World:
-    """What the tests look at: the broker's and the backends' addresses, and the calls of the recipe."""
+    """What the tests look at: the broker's and the backends' addresses, and the calls of the recipe. ``claude_port``:
+    where ``claude-virtual`` has its server, when a test starts one."""
 
     broker_url: str
     backend_url: str
     hanging_url: str
     wakes: list[str]
+    claude_port: int
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,8 @@ def world(real_server, tmp_path_factory):
         hanging, refusing = stage.backend(hang="stream"), stage.backend(status=429, retry_after="7")
         for scripted in (breaking, hanging, refusing):
             scripted.wait_ready()
-        nobody = f"http://127.0.0.1:{free_ports(1)[0]}/v1"
+        nobody_port, claude_port = free_ports(2)
+        nobody = f"http://127.0.0.1:{nobody_port}/v1"
         stage.publisher(
             broker.url,
             {"name": "qwen/qwen3:8b", "model": "qwen3", "url": backend.url, "slots": 8},
@@ -48,8 +51,9 @@ def world(real_server, tmp_path_factory):
             {"name": "breaking", "url": breaking.url},
             {"name": "hanging", "url": hanging.url},
             {"name": "refusing", "url": refusing.url},
+            {"name": "claude-virtual", "type": "anthropic", "model": "claude-a", "url": f"http://127.0.0.1:{claude_port}", "slots": 8},
         ).wait_ready()
-        yield World(broker.url, backend.url, hanging.url, wakes)
+        yield World(broker.url, backend.url, hanging.url, wakes, claude_port)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Told:
-    """``type`` is '' in Ollama's shape, which knows none."""
+    """``type`` is '' where a shape knows none."""
 
     message: str
     type: str
@@ -15,8 +15,11 @@ class Told:
 
 
 def told(answer: object) -> Told | None:
-    """None for what is no error in OpenAI's, Anthropic's or Ollama's shape."""
+    """None for what is no error in OpenAI's, Anthropic's, Ollama's or JSON-RPC's shape."""
     error = answer.get("error") if isinstance(answer, dict) else None
+    if isinstance(answer, dict) and answer.get("jsonrpc") == "2.0" and error:
+        data = error.get("data", {})
+        return Told(error["message"], data.get("type", ""), data.get("code"))
     if isinstance(error, str):
         return Told(error, "", answer["code"])
     if not isinstance(error, dict):

@@ -6,6 +6,14 @@
 --       not write the frame that dispatch gave it)
 -- Returns: 'gone' · 'left' · 'cancelling'
 local tid, reason, owner, refusal = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if refusal ~= '' then
+  -- For one request an agent may ask several times, and its later asks have a number behind the request's id.
+  local asked = tid
+  for number = 2, 32 do
+    if call('EXISTS', P .. 'task:' .. tid) == 1 then break end
+    tid = asked .. '.' .. number
+  end
+end
 local t = call('HMGET', P .. 'task:' .. tid, 'owner', 'reply', 'llm')
 if not t[1] or (owner ~= '' and t[1] ~= owner) then return 'gone' end
 if refusal ~= '' then tell(t[2], tid, refusal) end

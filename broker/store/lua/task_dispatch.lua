@@ -5,10 +5,11 @@
 -- ARGV: llm, tid, asker (replica), owner, frame (JSON up to `"deadlineMs":`; '' when the
 --       LLM is held to be public), body ('' when in
 --       the frame), deadline_ms (relative), lease_grace_ms, line_count, line_bytes, wake_limit_ms,
---       accept_ms, stale_ms, expire_ms
+--       accept_ms, stale_ms, expire_ms; for a request that can be said in two languages also: native (its operation
+--       in the one that not every publisher understands), natively (1: the frame is said in it)
 -- Returns: {'sent'} · {'sent', channel} (the asker is to write it there) · {'waiting', position} · {'waking', position} · {'full', retry_seconds} ·
 --          {'offline'} · {'unknown'} · {'public', type, model, url, secret, sealed, key} ·
---          {'virtual'} (come again with the frame)
+--          {'virtual'} · {'virtual', 'native'} (come again with the frame, or with it in that language)
 local llm, tid, asker, owner, frame, body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local deadline_ms, grace_ms = tonumber(ARGV[7]), tonumber(ARGV[8])
 local line_count, line_bytes = tonumber(ARGV[9]), tonumber(ARGV[10])
@@ -31,7 +32,14 @@ if row[1] == 'public' then
 end
 local status, _, gone = seen('llm:' .. llm, row[2], row[5], row[3], now, tonumber(ARGV[13]), tonumber(ARGV[14]))
 if gone then return { 'unknown' } end
-if frame == '' then return { 'virtual' } end
+if ARGV[15] then
+  -- What its publisher said that it takes: a JSON list of plain words.
+  local taken = call('HGET', P .. 'llm:' .. llm, 'operations') or ''
+  local native = string.find(taken, '"' .. ARGV[15] .. '"', 1, true) ~= nil
+  if frame == '' or native ~= (ARGV[16] == '1') then return { 'virtual', native and 'native' or nil } end
+elseif frame == '' then
+  return { 'virtual' }
+end
 local sid = row[3]
 local session = session_of(sid)
 if status == 'inactive' or not session or not session.reachable or session.leaving then return { 'offline' } end

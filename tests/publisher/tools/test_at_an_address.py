@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 
 import pytest
+from aiohttp import web
 from mcp.server.mcpserver import MCPServer
 
 from publisher.config.values import ToolServer as Told
@@ -76,6 +78,65 @@ async def test_an_answer_that_is_too_large_is_not_read_to_its_end(monkeypatch, j
         with pytest.raises(ToolFailed):
             await said(server, "letters", count=3_000_000)
         assert await said(server, "letters", count=2) == "xx"
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+async def test_a_compressed_answer_is_not_unpacked_for_a_small_one_may_become_gigabytes(kind):
+    async def zipped(request, asked):
+        body = gzip.compress(b'data: {"jsonrpc": "2.0", "id": 1, "result": {"content": []}}\n\n')
+        return web.Response(body=body, headers={"Content-Encoding": "gzip", "Content-Type": kind})
+
+    async with mcp_servers.handmade([mcp_servers.tool("x")], call=zipped) as there, serving(at(there.url)) as server:
+        await ask(server, LIST)
+        with pytest.raises(ToolFailed, match='"notes" compresses its answer, though it was asked not to') as told:
+            await ask(server, call("x"))
+        assert told.value.status == 502 and (await ask(server, LIST))["tools"]
+
+
+async def test_a_stream_of_small_events_ends_at_the_same_size(monkeypatch):
+    monkeypatch.setattr(connection, "MOST_BYTES", 1 << 20)
+    sent = 0
+
+    async def chatter(request, asked):
+        nonlocal sent
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        while True:
+            await response.write(b": still thinking\n\n" * 1000)
+            sent += 18_000
+
+    async with mcp_servers.handmade([mcp_servers.tool("x")], call=chatter) as there, serving(at(there.url)) as server:
+        with pytest.raises(ToolFailed, match="answered more than 1 MiB and was stopped: ask for less at a time") as told:
+            await ask(server, call("x"))
+        assert told.value.status == 502 and sent < 20 << 20
+
+
+async def test_nobody_listens_for_what_a_server_says_unasked():
+    async with mcp_servers.serving(mcp_servers.notebook(), legacy=True) as there, serving(at(there.url)) as server:
+        assert await said(server, "add", a=1, b=2) == "3"
+        assert "GET" not in there.methods()
+
+
+async def test_a_servers_refusal_is_told_on_one_line_and_its_words_are_in_no_log():
+    async def refuses(request, asked):
+        error = {"code": -32602, "message": "bad: the\nletter to Ann " + "x" * 3_000_000}
+        return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "error": error})
+
+    async with mcp_servers.handmade([mcp_servers.tool("x")], call=refuses) as there, serving(at(there.url)) as server:
+        with pytest.raises(ToolFailed) as told:
+            await ask(server, call("x"))
+        assert told.value.status == 400 and str(told.value) == 'the tool server "notes" refused the call'
+        assert "refused the call (bad: the letter to Ann xxx" in told.value.told and len(told.value.told) < 600
+
+
+async def test_an_answer_that_is_no_message_is_not_repeated():
+    async def nonsense(request, asked):
+        return web.Response(body=b'{"the letter to Ann', content_type="application/json")
+
+    async with mcp_servers.handmade([mcp_servers.tool("x")], call=nonsense) as there, serving(at(there.url)) as server:
+        with pytest.raises(ToolFailed) as told:
+            await ask(server, call("x"))
+        assert told.value.told == 'the tool server "notes" answered what is not MCP'
 
 
 async def test_something_else_at_the_address_is_no_tool_server():

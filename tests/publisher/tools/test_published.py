@@ -97,6 +97,29 @@ def test_a_failure_of_the_tool_server_is_an_answer_with_its_reason(tmp_path):
     play(test())
 
 
+def test_a_tool_servers_own_words_reach_the_caller_and_no_log_or_status(tmp_path, caplog):
+    refuses = """
+import json, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked.get("method") == "initialize":
+        answer = {"result": {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "x", "version": "1"}}}
+    else:
+        answer = {"error": {"code": -32602, "message": "no letter \\u001b[2J to Ann"}}
+    if "id" in asked:
+        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], **answer}), flush=True)
+"""
+
+    async def test():
+        async with published(tmp_path, replace(program(tmp_path), args=("-c", refuses))) as (broker, publisher, _):
+            last = await answered(broker, LIST)
+            assert last["status"] == 400 and "refused the call (no letter" in json.loads(last["body"])["error"]["message"]
+            assert publisher.status().rows[0].last_error == 'the tool server "files" refused the call'
+
+    play(test())
+    assert "Ann" not in caplog.text
+
+
 def test_what_is_no_call_of_a_tool_is_refused_and_starts_nothing(tmp_path):
     async def test():
         async with published(tmp_path, program(tmp_path)) as (broker, _, __):

@@ -7,11 +7,12 @@ import contextlib
 import os
 import signal
 import sys
+from dataclasses import replace
 
 import pytest
 
 from publisher.tools.failed import ToolFailed
-from publisher.tools import connection, tool_server
+from publisher.tools import connection, process, tool_server
 from tests.publisher.running import play
 from tests.publisher.tools.serving import LIST, ask, call, lives, notes, program, said, serving
 from tests.support.waiting import eventually
@@ -216,6 +217,28 @@ def test_an_answer_that_is_too_large_ends_it_and_memory_is_bounded(tmp_path, mon
     assert "sent a message larger than 1 MiB" in caplog.text
 
 
+def test_one_that_asks_without_end_and_reads_nothing_is_ended_and_memory_is_bounded(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(process, "WAITING_BYTES", 1 << 20)
+    asks = """
+import json, sys
+hello = json.loads(sys.stdin.readline())
+result = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "x", "version": "1"}}
+print(json.dumps({"jsonrpc": "2.0", "id": hello["id"], "result": result}), flush=True)
+while True:
+    print(json.dumps({"jsonrpc": "2.0", "id": "x" * 9000, "method": "ping"}), flush=True)
+"""
+
+    async def test():
+        async with serving(replace(program(tmp_path), args=("-c", asks))) as server:
+            with pytest.raises(ToolFailed, match="reads nothing of what it is told and was stopped") as told:
+                await ask(server, LIST)
+            assert told.value.status == 502
+            await eventually(lambda: server.state == "hibernating")
+
+    play(test())
+    assert 'tool server "files" reads nothing of what it is told' in caplog.text
+
+
 def test_what_is_no_message_is_passed_over(tmp_path):
     async def test():
         async with serving(program(tmp_path)) as server:
@@ -260,8 +283,6 @@ def test_what_it_prints_goes_to_a_file_of_its_own_and_never_to_callers_or_the_lo
     ],
 )
 def test_one_that_does_not_start_is_said_to_callers_in_general_and_in_the_log_exactly(tmp_path, caplog, change, logged):
-    from dataclasses import replace
-
     async def test():
         async with serving(replace(program(tmp_path), **change)) as server:
             with pytest.raises(ToolFailed) as told:
@@ -274,8 +295,6 @@ def test_one_that_does_not_start_is_said_to_callers_in_general_and_in_the_log_ex
 
 
 def test_one_that_never_speaks_is_given_up_and_ended(tmp_path, monkeypatch):
-    from dataclasses import replace
-
     monkeypatch.setattr(connection, "GRACE_S", 0.2)
     silent = f"import os,time; open({str(tmp_path / 'starts')!r},'a').write(str(os.getpid())); time.sleep(600)"
 

@@ -25,9 +25,10 @@ end
 -- out. `hold_ms`: how long the events are kept if nobody says more.
 local function write_turn(id, turn, known, hold_ms, from)
   local messages = P .. 'thread-messages:' .. id
-  local number, count = tonumber(ARGV[from]), tonumber(ARGV[from + 2])
+  local number, count, bytes = tonumber(ARGV[from]), tonumber(ARGV[from + 2]), 0
   for i = call('LLEN', messages) - tonumber(ARGV[from + 1]) + 1, count do
     call('RPUSH', messages, ARGV[from + 2 + i])
+    bytes = bytes + #ARGV[from + 2 + i]
   end
   local events = P .. 'thread-events:' .. id .. ':' .. turn
   known = tonumber(known)
@@ -39,6 +40,7 @@ local function write_turn(id, turn, known, hold_ms, from)
     number = number + 1
   end
   call('HSET', P .. 'thread:' .. id, 'events', known)
+  call('HINCRBY', P .. 'thread:' .. id, 'bytes', bytes)
   call('PEXPIRE', events, hold_ms)
 end
 
