@@ -75,7 +75,7 @@ async def test_a_thread_deleted_at_another_replica_ends_its_turn(redis_at):
 
 
 async def test_a_turn_of_a_dead_replica_ends_and_its_thread_goes_on(redis_at):
-    async with replica(redis_at, **QUICK_DEATH) as broker, replica(redis_at, **QUICK_DEATH) as dying:
+    async with replica(redis_at, reconnect_grace_seconds=3) as broker, replica(redis_at, **QUICK_DEATH) as dying:
         async with Provider(broker, "m", agents=BOT) as provider:
             thread = await make_thread(dying)
             async with under_way(dying, provider, thread, "a", "b") as live, following(broker, thread) as stream:
@@ -94,7 +94,7 @@ async def test_a_turn_of_a_dead_replica_ends_and_its_thread_goes_on(redis_at):
 
 
 async def test_a_replica_taken_for_dead_changes_nothing_any_more(redis_at):
-    async with replica(redis_at, **QUICK_DEATH) as broker, replica(redis_at, **QUICK_DEATH) as frozen:
+    async with replica(redis_at, reconnect_grace_seconds=3) as broker, replica(redis_at, **QUICK_DEATH) as frozen:
         async with Provider(broker, "m", agents=BOT) as provider:
             thread = await make_thread(frozen)
             async with under_way(frozen, provider, thread, "a") as live:
