@@ -58,6 +58,7 @@ def names() -> list[str]:
     )
 
 
+@cache
 def compose(name: str, *, shebang: bool = True) -> bytes:
     """A script's whole text: its first line, what it uses of what is shared, its body."""
     first, body = (_folder() / f"{name}.lua").read_text().split("\n", 1)
