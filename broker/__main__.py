@@ -82,13 +82,18 @@ def tokens() -> None:
 @click.option("--owner", help="Who the token speaks for (default: its name).")
 @click.option("--name", default="", help="A name to know it by.")
 @click.option("--days", type=click.IntRange(1), help="Days until it expires (default: never).")
+@click.option("--no-wake", is_flag=True, help="Its requests wake no LLM that sleeps.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @_data_dir
-def tokens_create(roles: tuple[str, ...], owner: str | None, name: str, days: int | None, as_json: bool, data_dir: str | None) -> None:
+def tokens_create(
+    roles: tuple[str, ...], owner: str | None, name: str, days: int | None, no_wake: bool, as_json: bool, data_dir: str | None,
+) -> None:
     """Make a token. It is shown once."""
     from broker import commands
 
-    _run(commands.tokens_create(roles=list(roles), owner=owner, name=name, days=days, as_json=as_json, data_dir=data_dir))
+    _run(commands.tokens_create(
+        roles=list(roles), owner=owner, name=name, days=days, may_wake=not no_wake, as_json=as_json, data_dir=data_dir,
+    ))
 
 
 @tokens.command("list")

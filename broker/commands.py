@@ -14,8 +14,8 @@ from pathlib import Path
 import click
 
 from broker import embedded, logs
-from broker.app import open_store
 from broker.errors import StoreUnavailable
+from broker.open_store import open_store
 from broker.serve import serve as serve_replica
 from broker.settings import BadSettings, Settings
 from broker.store import Store
@@ -43,13 +43,17 @@ async def up(*, host: str | None, port: int | None, data_dir: str | None) -> Non
             server = await stack.enter_async_context(embedded.EmbeddedServer(_folder(data_dir)))
             url = server.url
             click.echo(f"{server.version} in {server.data_dir}", err=True)
-        await serve_replica(settings, parse(url), key_file=_key_file(settings, data_dir), ready=_say_ready)
+        await serve_replica(
+            settings, parse(url), key_file=_key_file(settings, data_dir), files_dir=_folder(data_dir) / "files", ready=_say_ready
+        )
 
 
 async def serve(*, host: str | None, port: int | None, data_dir: str | None) -> None:
     settings = _settings(host=host, port=port)
     address = _address(settings, data_dir, wait_s=5)
-    await serve_replica(settings, address, key_file=_key_file(settings, data_dir), ready=_say_ready)
+    await serve_replica(
+        settings, address, key_file=_key_file(settings, data_dir), files_dir=_folder(data_dir) / "files", ready=_say_ready
+    )
 
 
 async def sweep(*, once: bool, as_json: bool, data_dir: str | None) -> None:
@@ -94,12 +98,13 @@ async def check(*, as_json: bool, data_dir: str | None) -> None:
 
 
 async def tokens_create(
-    *, roles: list[str], owner: str | None, name: str, days: int | None, as_json: bool, data_dir: str | None
+    *, roles: list[str], owner: str | None, name: str, days: int | None, may_wake: bool, as_json: bool, data_dir: str | None
 ) -> None:
     async with _store(_settings_of_a_short_command(), data_dir) as store:
         label = name or "-".join(roles)
         token_id, token = await store.tokens.create(
-            name=label, roles=roles, owner=owner or label, expires_s=days * 86400 if days else None
+            name=label, roles=roles, owner=owner or label, expires_s=days * 86400 if days else None,
+            may_wake=may_wake,
         )
     if as_json:
         click.echo(json.dumps({"id": token_id, "token": token, "roles": roles, "owner": owner or label}))
@@ -116,8 +121,9 @@ async def tokens_list(*, as_json: bool, data_dir: str | None) -> None:
     elif not rows:
         click.echo("There are no tokens; `broker tokens create --role client` makes one.")
     for row in [] if as_json else rows:
+        may_not = "  may not wake" if row.get("mayWake") == "0" else ""
         made = datetime.fromtimestamp(int(row["createdAt"]) / 1000, UTC).date()
-        click.echo(f"{row['id']}  {row['roles']:24} owner {row['owner']:16} {row['name']}  made {made}")
+        click.echo(f"{row['id']}  {row['roles']:24} owner {row['owner']:16} {row['name']}  made {made}{may_not}")
 
 
 async def tokens_revoke(token_id: str, *, data_dir: str | None) -> None:

@@ -61,71 +61,18 @@ class Forbidden(Refusal):
     code = "forbidden"
 
 
+class WakeForbidden(Forbidden):
+    """This LLM is asleep, and this token may not wake it."""
+
+    code = "wake_forbidden"
+    should_retry = False
+
+
 class NotFound(Refusal):
     """There is no such thing here."""
 
     status = 404
     code = "not_found"
-
-
-class UnknownLLM(NotFound):
-    """There is no LLM of that name; `GET /v1/models` lists those that there are."""
-
-    code = "model_not_found"
-
-
-class UnknownAgent(NotFound):
-    """There is no agent of that name; `GET /api/v1/agents` lists those that there are."""
-
-    code = "unknown_agent"
-
-
-class UnknownToolServer(NotFound):
-    """There is no tool server of that name; `GET /api/v1/tool-servers` lists those that there are."""
-
-    code = "unknown_tool_server"
-
-
-class UnknownProject(NotFound):
-    """There is no project of that name; `GET /api/v1/projects` lists those that there are."""
-
-    code = "unknown_project"
-
-
-class UnknownPersonality(NotFound):
-    """There is no personality of that name; `GET /api/v1/personalities` lists those that there are."""
-
-    code = "unknown_personality"
-
-
-class UnknownPrompt(NotFound):
-    """There is no such prompt; `GET /api/v1/prompts` lists those that there are."""
-
-    code = "unknown_prompt"
-
-
-class UnknownSession(NotFound):
-    """There is no such session; register again."""
-
-    code = "unknown_session"
-
-
-class UnknownSecret(NotFound):
-    """There is no such secret."""
-
-    code = "unknown_secret"
-
-
-class UnknownTask(NotFound):
-    """This session has no such task; it may have ended."""
-
-    code = "unknown_task"
-
-
-class UnknownRequest(NotFound):
-    """There is no such request; it may have ended."""
-
-    code = "unknown_request"
 
 
 class RequestTimeout(Refusal):
@@ -140,6 +87,13 @@ class Conflict(Refusal):
 
     status = 409
     code = "conflict"
+
+
+class IdempotencyMismatch(Conflict):
+    """This Idempotency-Key was used for another request; a new request needs a new key."""
+
+    code = "idempotency_mismatch"
+    should_retry = False
 
 
 class TooLarge(Refusal):

@@ -69,7 +69,7 @@ class LLM(msgspec.Struct, rename="camel"):
     @property
     def created_s(self) -> int:
         """Unix seconds of its creation, which OpenAI's model list wants."""
-        return _unix_s(self.created_at)
+        return unix_s(self.created_at)
 
 
 class ToolServer(msgspec.Struct, rename="camel"):
@@ -156,6 +156,7 @@ class Ref(msgspec.Struct):
 class Persona(NamedTuple):
     """What it takes to answer for an agent: which LLM, with what laid over the call, and which tools.
 
+    ``model``: of one that names a model, so that whoever else has it may answer; the LLM is then the most awake one.
     ``prompts``: none empty. ``params``: JSON objects, each coming before the ones before it. ``servers``: the
     project's tool servers, a JSON list. ``extras``: a JSON object. ``project``: its name, '' for none.
     """
@@ -167,6 +168,7 @@ class Persona(NamedTuple):
     servers: bytes
     extras: bytes
     project: str
+    model: str = ""
 
 
 class Agent(msgspec.Struct, rename="camel"):
@@ -221,10 +223,10 @@ class Agent(msgspec.Struct, rename="camel"):
     @property
     def created_s(self) -> int:
         """Unix seconds of its creation, which OpenAI's model list wants."""
-        return _unix_s(self.created_at)
+        return unix_s(self.created_at)
 
 
-def _unix_s(time: str) -> int:
+def unix_s(time: str) -> int:
     return int(datetime.fromisoformat(time).timestamp())
 
 

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from aiohttp import web
 
-from broker.app import Broker, open_store
+from broker.app import Broker
 from broker.errors import StoreUnavailable
 from broker.http.auth import is_loopback
 from broker.http.edge import Runner
+from broker.open_store import open_store
 from broker.settings import BadSettings, Settings
 from broker.store.address import Address
 from broker.store.tokens import Tokens
@@ -28,7 +29,7 @@ from broker.store.tokens import Tokens
 log = logging.getLogger(__name__)
 
 
-async def serve(settings: Settings, address: Address, *, key_file: Path | None, ready: Callable[[str], None]) -> None:
+async def serve(settings: Settings, address: Address, *, key_file: Path | None, files_dir: Path, ready: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT; ``ready`` is told the URL once it listens. A second
     signal ends it at once. Raises BadSettings, BadKey."""
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -36,7 +37,7 @@ async def serve(settings: Settings, address: Address, *, key_file: Path | None, 
     store = open_store(settings, address)
     try:
         await _check_openness(settings, store.tokens)
-        broker = Broker(settings, store, key_file=key_file)
+        broker = Broker(settings, store, key_file=key_file, files_dir=files_dir)
         runner = Runner(broker.app, keepalive_timeout=settings.keepalive_seconds)
         await runner.setup()
         try:

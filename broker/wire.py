@@ -122,7 +122,7 @@ class ProviderEntry(msgspec.Struct, rename="camel"):
     tier: str | msgspec.UnsetType = msgspec.UNSET
     description: str | msgspec.UnsetType = msgspec.UNSET
     extra_config: dict | msgspec.UnsetType = msgspec.UNSET
-    # ``hibernating``; anything else, of whatever type, counts as ``active``.
+    # ``hibernating``, or ``draining``: active, but without new work. Anything else, of whatever type, counts as ``active``.
     initial_status: Any = msgspec.UNSET
     slots: int | msgspec.UnsetType = msgspec.UNSET
     group: str | msgspec.UnsetType = msgspec.UNSET

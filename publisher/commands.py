@@ -30,7 +30,7 @@ class Commands:
 
     async def sleep(self, name: str) -> None:
         try:
-            await self._endpoint(name).power.down()
+            await self._endpoint(name).power.down(by_hand=True)
         except TaskFailed as err:
             raise Refused(str(err)) from None
 

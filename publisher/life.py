@@ -27,6 +27,7 @@ from publisher.link.links import Links
 from publisher.link.session import SessionFile
 from publisher.memory import memory_bytes
 from publisher.power.idle import Idle
+from publisher.power.prewarm import Prewarm
 from publisher.power.watch import Watch
 from publisher.published.catalog import Catalog
 from publisher.published.maker import Maker
@@ -121,6 +122,7 @@ class Publisher:
         self._tools = ToolServers(timers.tool_start_s)
         self._catalog = Catalog(maker.backend, self._publish, timers.models_s)
         self._idle = Idle(lambda: self.roster)
+        self._prewarm = Prewarm(lambda: self.roster, timers.prewarm_s, timers.prewarm_retry_s)
         self._brokers = Brokers(self.links, self._link, self._registered, self._fail, self._stop_at_once)
 
     async def _publish(self, providers) -> None:
@@ -145,6 +147,7 @@ class Publisher:
             asyncio.create_task(self._watch.run(), name="watch"),
             asyncio.create_task(self._catalog.run(), name="models"),
             asyncio.create_task(self._idle.run(), name="idle"),
+            asyncio.create_task(self._prewarm.run(), name="warm hours"),
         ]
         for loop in loops:
             loop.add_done_callback(self._broke)
@@ -182,8 +185,12 @@ class Publisher:
         broker = Broker(http, address.url, address.token, secrets.token_hex(8), self._timers.call_timeout_s)
         return Link(
             broker, http, way, self.roster, self._tools, self._beside(), self._session_file(address), self.activity,
-            self._watch.hurry, self._timers,
+            self._watch.hurry, self._announce_all, self._timers,
         )
+
+    def _announce_all(self) -> None:
+        for endpoint in self.roster:
+            self.links.announce(endpoint)
 
     # ── its end ─────────────────────────────────────────────────────────────
 

@@ -20,7 +20,7 @@ class BrokerStatus(msgspec.Struct, rename="camel"):
 
 
 class RowStatus(msgspec.Struct, rename="camel"):
-    """One published LLM. ``state``: active · waking · falling asleep · hibernating · unreachable."""
+    """One published LLM. ``state``: active · draining · in line · waking · falling asleep · hibernating · unreachable."""
 
     name: str
     model: str
@@ -37,6 +37,8 @@ class RowStatus(msgspec.Struct, rename="camel"):
     state_since_s: float = 0.0
     sleeps_in_s: float | None = None  # None: not by itself, or not now
     wakes: bool = False  # has a wake recipe
+    warm: bool = False  # its warm hours are now
+    warm_changes_in_s: float | None = None  # None: it has none, or they never end
     group: str | None = None
     aliases: list[str] = []
     last_error: str = ""

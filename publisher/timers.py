@@ -16,6 +16,8 @@ class Timers:
     accept_after_s: float = 1.0
     availability_s: float = 5.0
     models_s: float = 3.0
+    prewarm_s: float = 1.0
+    prewarm_retry_s: float = 60.0
     check_timeout_s: float = 5.0
     wake_poll_s: float = 1.5
     process_poll_s: float = 0.25

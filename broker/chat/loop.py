@@ -16,9 +16,11 @@ import msgspec
 from msgspec import Raw, Struct
 
 from broker.dialects.openai_answer import Usage
-from broker.errors import AgentLLMMissing, DeadlineExceeded, MaxIterations, Refusal, UnknownLLM
+from broker.errors import AgentLLMMissing, DeadlineExceeded, MaxIterations, Refusal
+from broker.relay.call import Call
 from broker.relay.exchange import Patience
-from broker.relay.relay import Call, Relay
+from broker.relay.relay import Relay
+from broker.unknown import UnknownLLM
 
 from .answer import Heard, is_object, new_call_id, read_answer
 from .block import Fields, request_body

@@ -15,10 +15,11 @@ from msgspec import Struct
 
 from broker.errors import Refusal, Relayed, Unprocessable
 from broker.model import Persona
+from broker.relay.call import Call
 from broker.relay.exchange import Exchange, Patience
 from broker.relay.parts import DONE, failure, head, part
 from broker.relay.post import Post
-from broker.relay.relay import Call, Relay
+from broker.relay.relay import Relay
 
 from .block import merged, messages_of, read_fields, system_block
 from .callers import own_tools, refuse_several, wants_usage
@@ -64,7 +65,7 @@ class LoopedExchange(Exchange):
     def asks(self, exchange: Exchange) -> None:
         """An ask of the LLM begins. The first one's place in line is what the client is told."""
         if not self._asks:
-            self.place = exchange.place
+            self.place, self.place_s = exchange.place, exchange.place_s
             self._asks.append(exchange)
 
     def refuse(self, refusal: Refusal) -> None:
@@ -122,8 +123,8 @@ class Looped:
         self._run = asyncio.create_task(self._answer(exchange, asked, completion))
         return exchange
 
-    def end(self, exchange: Exchange, reason: str) -> None:
-        """Stops what still runs."""
+    def end(self, exchange: Exchange, reason: str, *, refusal: Refusal | None = None) -> None:
+        """Stops what still runs. ``refusal``: what its client is told, which nobody else waits for."""
         exchange.close()
         self._post.exchanges.pop(_entry(exchange), None)
         if self._run and self._run.cancel(reason):

@@ -69,10 +69,15 @@ class Cached(Struct):
     cached_tokens: int | None = None
 
 
+class Reasoned(Struct):
+    reasoning_tokens: int | None = None
+
+
 class Usage(Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: Cached | None = None
+    completion_tokens_details: Reasoned | None = None
 
 
 class Answer(Struct):
@@ -80,6 +85,7 @@ class Answer(Struct):
     usage: Usage | None = None
     model: Any = None
     error: Any = None
+    created: Any = None
 
 
 encode = msgspec.json.Encoder().encode

@@ -14,16 +14,21 @@ import msgspec
 from aiohttp import web
 
 from broker.dialects.anthropic_request import Untranslatable
-from broker.errors import BadRequest, UnknownLLM, Unprocessable
+from broker.errors import BadRequest, Unprocessable
+from broker.relay.call import Call
 from broker.relay.exchange import Patience
-from broker.relay.relay import Call
+from broker.unknown import UnknownLLM
 from broker.wire import TOOLS
 
 from .bodies import describe, read_body
 from .context import LIMITS, Limits, PRINCIPAL
+from .keeping import keeping
 
 
 Made = TypeVar("Made")
+
+#: Who comes first in a line; the first is what a request has that says nothing.
+PRIORITIES = ("interactive", "normal", "batch")
 
 
 class Asked(msgspec.Struct):
@@ -46,7 +51,7 @@ async def read_call(request: web.Request, operation: str, llm: str | None = None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(describe(error)) from None
     name = llm if llm is not None else asked.model
-    return call_of(request, operation, name, body, streaming=bool(asked.stream)), asked
+    return call_of(request, operation, name, body, streaming=bool(asked.stream), as_it_comes=True), asked
 
 
 async def read_request(request: web.Request) -> bytes:
@@ -58,8 +63,11 @@ async def read_request(request: web.Request) -> bytes:
     return body
 
 
-def call_of(request: web.Request, operation: str, llm: str | None, body: bytes, *, streaming: bool) -> Call:
-    """A call by that request's caller, with that body. Raises BadRequest, UnknownLLM, Unprocessable."""
+def call_of(
+    request: web.Request, operation: str, llm: str | None, body: bytes, *, streaming: bool, as_it_comes: bool = False
+) -> Call:
+    """A call by that request's caller, with that body. ``as_it_comes``: nobody translates its reply. Raises BadRequest,
+    UnknownLLM, Unprocessable."""
     if not llm:
         raise BadRequest("`model` is missing; GET /v1/models lists the possible ones.", param="model")
     if llm.startswith(TOOLS):
@@ -68,6 +76,8 @@ def call_of(request: web.Request, operation: str, llm: str | None, body: bytes, 
     return Call(
         llm=llm, operation=operation, body=body, streaming=streaming,
         owner=request[PRINCIPAL].owner, patience=patience_of(request, request.app[LIMITS]),
+        priority=_priority(request), may_wake=request[PRINCIPAL].may_wake,
+        keep=keeping(request, body, may_resume=streaming and as_it_comes),
     )
 
 
@@ -77,6 +87,13 @@ def translated(translate: Callable[..., Made], given: object) -> Made:
         return translate(given)
     except Untranslatable as why:
         raise BadRequest(str(why), param=why.param) from None
+
+
+def _priority(request: web.Request) -> str:
+    priority = request.headers.get("X-Priority", PRIORITIES[0])
+    if priority not in PRIORITIES:
+        raise Unprocessable("X-Priority is `interactive`, `normal` or `batch`.", param="X-Priority")
+    return priority
 
 
 def patience_of(request: web.Request, limits: Limits) -> Patience:

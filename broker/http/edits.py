@@ -15,6 +15,7 @@ from broker.chat.block import CALLERS_OWN
 from broker.errors import BadRequest, Unprocessable
 from broker.library import Personality, Project, Prompt
 from broker.model import LLM, Agent, Ref
+from broker.pool import Pool
 from broker.threads import Thread
 
 from .bodies import decode, read_body, reply
@@ -24,7 +25,7 @@ _BODY_BYTES = 1 << 20
 _DESCRIPTION_BYTES = 4 << 10
 
 T = TypeVar("T")
-Row = LLM | Agent | Project | Personality | Prompt | Thread
+Row = LLM | Agent | Pool | Project | Personality | Prompt | Thread
 
 
 async def read_edit(request: web.Request, kind: type[T], row: type[Row]) -> T:

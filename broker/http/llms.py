@@ -1,11 +1,10 @@
-"""``/api/v1/llms``: rows, and inference by name. ``/api/v1/requests/<id>``: cancel."""
+"""``/api/v1/llms``: rows, and inference by name."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from broker.errors import Forbidden, UnknownRequest
-from broker.relay.parts import failure
+from broker.errors import Forbidden
 
 from .answers import answer
 from .bodies import reply
@@ -33,13 +32,3 @@ async def delete_llm(request: web.Request) -> web.Response:
 async def infer(request: web.Request) -> web.StreamResponse:
     call, _ = await read_call(request, "chat", request.match_info["llm"])
     return await answer(request, call)
-
-
-async def cancel_request(request: web.Request) -> web.Response:
-    principal = request[PRINCIPAL]
-    request_id = request.match_info["request"]
-    owner = "" if principal.may("admin") else principal.owner
-    refusal = failure(499, "request_cancelled", "the request was cancelled by DELETE /api/v1/requests")
-    if not await request.app[STORE].tasks.cancel(request_id, "cancelled", owner=owner, refusal=refusal):
-        raise UnknownRequest()
-    return reply({"id": request_id, "cancelled": True})

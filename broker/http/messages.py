@@ -14,7 +14,6 @@ from broker.dialects.messages_request import estimated_tokens, read
 from broker.dialects.messages_stream import PING, EventWriter
 from broker.dialects.openai_answer import error_in
 from broker.dialects.reading import reader
-from broker.model import LLM, Agent
 from broker.relay.exchange import Exchange
 from broker.relay.parts import Head
 
@@ -22,7 +21,7 @@ from .answers import answer_model
 from .bodies import JSON, reply
 from .calls import call_of, read_request, translated
 from .context import ID
-from .lookup import model_id
+from .lookup import Model, asked_for, model_id
 from .message_words import CountWords, MessageWords, NotCounted, headers_of
 from .native_voice import NativeVoice
 from .refusals import MESSAGES_ID
@@ -59,6 +58,7 @@ async def count_tokens(request: web.Request) -> web.StreamResponse:
     try:
         return await answer_model(request, call, NativeVoice(request[ID]))
     except NotCounted:
+        await asked_for(request, asked.model)  # a name that nobody has is not counted either
         response = reply({"input_tokens": translated(estimated_tokens, translated(read, body)), "estimate": True})
         response.headers[MESSAGES_ID] = request[ID]
         return response
@@ -69,13 +69,13 @@ def asks(request: web.Request) -> bool:
     return "anthropic-version" in request.headers
 
 
-def model(row: LLM | Agent) -> dict:
-    """An LLM or agent as Anthropic's model object."""
+def model(row: Model) -> dict:
+    """An LLM, pool or agent as Anthropic's model object."""
     name = model_id(row)
     return {"type": "model", "id": name, "display_name": row.name, "created_at": row.created_at, "lifecycle": "active"}
 
 
-def models(rows: list[LLM | Agent]) -> dict:
+def models(rows: list[Model]) -> dict:
     """All of them on one page."""
     names = [model_id(row) for row in rows] or [None]
     return {"data": [model(row) for row in rows], "has_more": False, "first_id": names[0], "last_id": names[-1]}
@@ -90,9 +90,11 @@ class MessagesVoice:
         self._id = request_id
         self._model = asked.model
         self._stops = asked.stop_sequences or []
-        self._writer = EventWriter(request_id, asked.model, self._stops)
 
     def begin(self, exchange: Exchange) -> Voice:
+        """A message is named after the request that made it, which may be one before this."""
+        self._id = exchange.task
+        self._writer = EventWriter(self._id, self._model, self._stops)
         return NativeVoice(self._id) if exchange.native else self
 
     def head(self, head: Head) -> Head:

@@ -11,7 +11,7 @@ import logging
 from aiohttp import web
 
 from broker.errors import NotFound, Refusal, Unavailable
-from broker.relay.relay import new_request_id
+from broker.relay.call import new_request_id
 
 from .auth import credential
 from .context import DOOR, DRAINING, ID, METRICS, PRINCIPAL
@@ -105,7 +105,9 @@ def allow_origin(request: web.Request, response: web.StreamResponse, origin: str
         return
     response.headers["Access-Control-Allow-Origin"] = origin
     response.headers["Vary"] = "Origin"
-    response.headers["Access-Control-Expose-Headers"] = "X-Request-Id, X-Turn-Index, Retry-After, ETag"
+    response.headers["Access-Control-Expose-Headers"] = (
+        "X-Request-Id, X-Served-By, X-Stream-Id, X-Turn-Index, Idempotency-Replayed, Retry-After, ETag"
+    )
     if request.method == "OPTIONS":
         response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE"
         response.headers["Access-Control-Allow-Headers"] = request.headers.get("Access-Control-Request-Headers", "")

@@ -13,7 +13,6 @@ from broker.dialects import ollama_answer, ollama_request
 from broker.dialects.ollama_shape import Chat, Embed, Generate
 from broker.dialects.openai_answer import error_in
 from broker.dialects.reading import reader
-from broker.model import LLM, Agent
 from broker.relay.exchange import Exchange
 from broker.relay.parts import Head
 
@@ -21,7 +20,7 @@ from .answers import answer_model
 from .bodies import JSON
 from .calls import call_of, read_request, translated
 from .embeddings import in_format
-from .lookup import asked_for
+from .lookup import Model, asked_for
 from .voice import spoken
 
 LINES = "application/x-ndjson"
@@ -57,8 +56,8 @@ async def embeddings(request: web.Request) -> web.StreamResponse:
     return await _embeddings(request, single=True)
 
 
-async def find(request: web.Request, model: str) -> LLM | Agent:
-    """The LLM of that name or alias, or the agent, with ``:latest`` or without. Raises UnknownLLM."""
+async def find(request: web.Request, model: str) -> Model:
+    """Whom ``asked_for`` finds, with ``:latest`` or without. Raises UnknownLLM."""
     return await asked_for(request, model, *spellings(model))
 
 

@@ -14,12 +14,12 @@ from broker import __version__
 from broker.dialects.ollama_shape import Show
 from broker.dialects.reading import reader
 from broker.errors import BadRequest
-from broker.model import LLM, Agent
+from broker.model import Agent
 
 from .bodies import reply
 from .calls import read_request, translated
 from .context import STORE
-from .lookup import model_id, models
+from .lookup import Model, model_id, models
 from .ollama import find
 
 #: The version of Ollama whose API this is; clients refuse to talk to older ones.
@@ -64,7 +64,7 @@ async def show(request: web.Request) -> web.Response:
     })
 
 
-def listed(llm: LLM | Agent) -> dict[str, object]:
+def listed(llm: Model) -> dict[str, object]:
     return {
         "name": model_id(llm), "model": model_id(llm), "modified_at": llm.updated_at, "size": 0,
         # Clients tell models apart by it; it is made of the row's id.
@@ -73,12 +73,12 @@ def listed(llm: LLM | Agent) -> dict[str, object]:
     }
 
 
-def details(llm: LLM | Agent) -> dict[str, object]:
+def details(llm: Model) -> dict[str, object]:
     return {
         "parent_model": "", "format": "", "family": family(llm), "families": [family(llm)],
         "parameter_size": "", "quantization_level": "",
     }
 
 
-def family(row: LLM | Agent) -> str:
+def family(row: Model) -> str:
     return "agent" if isinstance(row, Agent) else row.type

@@ -1,6 +1,6 @@
 """The OpenAI front: models, chat completions, completions, embeddings.
 
-``model`` is an LLM's name, else an alias, else an agent as ``agent/<name>``. Bodies and answers pass as they are, but for
+``model`` is an LLM's name, else an alias, a pool, an LLM's model, else an agent as ``agent/<name>``. Bodies and answers pass as they are, but for
 embeddings in a form that the backend does not know. The model list has a path in common
 with Anthropic's, whose clients get it in their shape.
 """
@@ -9,23 +9,23 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from broker.model import LLM, Agent
+from broker.model import LLM
 
 from . import messages
 from .answers import answer_model
 from .bodies import reply
 from .calls import read_call
 from .embeddings import in_format
-from .lookup import asked_for, model_id, models
+from .lookup import Model, asked_for, model_id, models
 
 
-def model(row: LLM | Agent) -> dict:
-    """An LLM or agent as OpenAI's model object, with what we know besides."""
+def model(row: Model) -> dict:
+    """An LLM, pool or agent as OpenAI's model object, with what we know besides."""
     shown = {
         "id": model_id(row), "object": "model", "created": row.created_s, "owned_by": "reveille",
         "status": row.status, "model": row.model, "kind": row.kind, "description": row.description,
     }
-    return shown if isinstance(row, Agent) else {**shown, "tier": row.tier, "aliases": row.aliases}
+    return shown if not isinstance(row, LLM) else {**shown, "tier": row.tier, "aliases": row.aliases}
 
 
 async def list_models(request: web.Request) -> web.Response:

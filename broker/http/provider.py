@@ -13,7 +13,8 @@ import uuid
 import msgspec
 from aiohttp import web
 
-from broker.errors import BadRequest, UnknownLLM, UnknownSession, Unprocessable
+from broker.errors import BadRequest, Unprocessable
+from broker.unknown import UnknownLLM, UnknownSession
 from broker.wire import (
     PROTOCOL, SESSION_HEADER, TOOLS, AgentEntry, ProviderEntry, Registered, Registration, ToolServerEntry,
 )
@@ -92,8 +93,8 @@ async def goodbye(request: web.Request) -> web.Response:
 
 async def status(request: web.Request) -> web.Response:
     report = decode(await _control_body(request), StatusReport)
-    if report.status not in ("active", "hibernating"):
-        raise Unprocessable("`status` is `active` or `hibernating`.", param="status")
+    if report.status not in ("active", "draining", "hibernating"):
+        raise Unprocessable("`status` is `active`, `draining` or `hibernating`.", param="status")
     if report.llm_name.startswith(TOOLS):
         raise UnknownLLM("A tool server is always active: it is started by its first call.", param="llmName")
     sid = session_named(request, report.provider_session_id)
@@ -143,7 +144,8 @@ def _llm(index: int, entry: ProviderEntry) -> dict:
     }
     defaults = {"type": "openai", "model": entry.name, "tier": "fast", "description": "", "extraConfig": "{}", "slots": "1"}
     return {
-        "name": entry.name, "id": str(uuid.uuid4()), "initial": initial, "fields": _stored(given), "defaults": defaults,
+        "name": entry.name, "id": str(uuid.uuid4()), "initial": initial, "hold": entry.initial_status == "draining",
+        "fields": _stored(given), "defaults": defaults,
     }
 
 

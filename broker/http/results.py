@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
-from broker.errors import BadRequest, Conflict, UnknownTask, Unprocessable
+from broker.errors import BadRequest, Conflict, Unprocessable
 from broker.relay.inbound import BadFrame, items
+from broker.unknown import UnknownTask
 from broker.wire import FrameAnswer, Result, ResultsAnswer
 
 from .bodies import decode, describe, read_body, reply

@@ -9,12 +9,14 @@ from aiohttp import web
 
 from broker.library import Personality, Project, Prompt
 from broker.model import LLM, Agent, Secret, Session, ToolServer
+from broker.pool import Pool
 from broker.threads import Thread, Turn
 from broker.wire import Registered, Registration, Result, ResultsAnswer
 
 from . import (
-    agents, channel, document, health, llms, mcp, messages, ollama, ollama_models, openai, provider, public_llms, results,
-    personalities, projects, prompts, secrets, sessions, threads, tool_servers, turns,
+    agents, background, batches, channel, document, files, health, llms, mcp, messages, ollama, ollama_models, openai,
+    personalities, pools, projects, prompts, provider, public_llms, requests, responses, results, secrets, sessions,
+    stored_responses, streams, task_events, tasks, threads, tool_servers, turns,
 )
 from .context import TABLE
 from .middleware import PUBLIC
@@ -47,6 +49,7 @@ _PJ = "/api/v1/projects"
 _PS = "/api/v1/personalities"
 _PT = "/api/v1/prompts"
 _TS = "/api/v1/tool-servers"
+_D = "/api/v1/tasks"
 
 ROUTES = (
     Route("GET", "/healthz", health.healthz, PUBLIC, "Is the process alive"),
@@ -109,7 +112,24 @@ ROUTES = (
     Route("GET", _N, turns.get_turn, "client", "One turn", gives=Turn),
     Route("DELETE", _N, turns.cancel_turn, "client", "Cancel a turn", status=204),
     Route("GET", f"{_N}/events", turns.follow_turn, "client", "What a turn says, from an event on", streams=EVENTS),
-    Route("DELETE", "/api/v1/requests/{request}", llms.cancel_request, "client", "Cancel a request, wherever it is"),
+    Route("GET", "/api/v1/requests/{request}", requests.get_request, "client", "Where a request is"),
+    Route("DELETE", "/api/v1/requests/{request}", requests.cancel_request, "client", "Cancel a request, wherever it is"),
+    Route("GET", "/api/v1/requests/{request}/explain", requests.explain_request, "client", "Why a pool chose whom"),
+    Route("GET", "/api/v1/pools", pools.list_pools, "admin", "Every pool", gives=list[Pool]),
+    Route("POST", "/api/v1/pools", pools.create_pool, "admin", "Make a pool", pools.EditedPool, Pool, 201),
+    Route("GET", "/api/v1/pools/{pool:[^/]+}", pools.get_pool, "admin", "One pool", gives=Pool),
+    Route("PUT", "/api/v1/pools/{pool:[^/]+}", pools.edit_pool, "admin", "Edit a pool", pools.EditedPool, Pool),
+    Route("PATCH", "/api/v1/pools/{pool:[^/]+}", pools.edit_pool, "admin", "The same as PUT", pools.EditedPool, Pool),
+    Route("DELETE", "/api/v1/pools/{pool:[^/]+}", pools.delete_pool, "admin", "Delete a pool", status=204),
+    Route("GET", "/api/v1/streams/{stream}", streams.resume, "client", "A kept stream again, from any event on", streams=EVENTS),
+    Route("POST", _D, tasks.submit, "client", "Submit a durable task", tasks.Submitted, status=202),
+    Route("GET", _D, tasks.list_tasks, "client", "Your durable tasks, newest first"),
+    Route("DELETE", _D, tasks.purge, "client", "Forget your durable tasks in one state"),
+    Route("GET", f"{_D}/{{task}}", tasks.get_task, "client", "One durable task"),
+    Route("GET", f"{_D}/{{task}}/events", task_events.events, "client", "What happens to a durable task", streams=EVENTS),
+    Route("GET", f"{_D}/{{task}}/result", tasks.result, "client", "The answer to a durable task", streams=EVENTS),
+    Route("POST", f"{_D}/{{task}}/retry", tasks.retry, "client", "Try a durable task anew that failed or is dead"),
+    Route("DELETE", f"{_D}/{{task}}", tasks.cancel, "client", "Cancel a durable task, wherever it is"),
     Route("GET", "/api/v1/secrets", secrets.list_secrets, "admin", "Every secret, without its value", gives=list[Secret]),
     Route("PUT", "/api/v1/secrets/{secret}", secrets.put_secret, "admin", "Keep a secret, sealed", secrets.SecretValue, Secret, 201),
     Route("DELETE", "/api/v1/secrets/{secret}", secrets.delete_secret, "admin", "Delete a secret", status=204),
@@ -119,6 +139,20 @@ ROUTES = (
     Route("POST", "/v1/chat/completions", openai.chat_completions, "client", "OpenAI: chat completion", streams=EVENTS),
     Route("POST", "/v1/completions", openai.completions, "client", "OpenAI: completion", streams=EVENTS),
     Route("POST", "/v1/embeddings", openai.embeddings, "client", "OpenAI: embeddings"),
+    Route("POST", "/v1/responses", responses.create, "client", "OpenAI: a response", streams=EVENTS),
+    Route("GET", "/v1/responses/{response}", stored_responses.get_response, "client", "OpenAI: a stored response", streams=EVENTS),
+    Route("DELETE", "/v1/responses/{response}", stored_responses.delete_response, "client", "OpenAI: forget a response"),
+    Route("POST", "/v1/responses/{response}/cancel", background.cancel_response, "client", "OpenAI: stop a response in the background"),
+    Route("GET", "/v1/responses/{response}/input_items", stored_responses.input_items, "client", "OpenAI: what a response was asked"),
+    Route("POST", "/v1/files", files.upload, "client", "OpenAI: keep a file, sent as a form"),
+    Route("GET", "/v1/files", files.list_files, "client", "OpenAI: every file"),
+    Route("GET", "/v1/files/{file}", files.get_file, "client", "OpenAI: one file"),
+    Route("GET", "/v1/files/{file}/content", files.get_content, "client", "OpenAI: what is in a file"),
+    Route("DELETE", "/v1/files/{file}", files.delete_file, "client", "OpenAI: delete a file"),
+    Route("POST", "/v1/batches", batches.create, "client", "OpenAI: run a file of requests", batches.NewBatch),
+    Route("GET", "/v1/batches", batches.list_batches, "client", "OpenAI: every batch"),
+    Route("GET", "/v1/batches/{batch}", batches.get_batch, "client", "OpenAI: how far a batch is"),
+    Route("POST", "/v1/batches/{batch}/cancel", batches.cancel, "client", "OpenAI: end a batch early"),
     Route("POST", "/v1/messages", messages.messages, "client", "Anthropic: a message", streams=EVENTS),
     Route("POST", "/v1/messages/count_tokens", messages.count_tokens, "client", "Anthropic: about how many tokens"),
     Route("POST", "/api/chat", ollama.chat, "client", "Ollama: chat", streams=LINES),

@@ -17,6 +17,7 @@ from broker.dialects.sse import DONE
 from broker.errors import BackendFailed
 from broker.relay.exchange import Exchange
 from broker.relay.inbound import event
+from broker.relay.numbering import Numbering
 from broker.relay.parts import Head
 
 
@@ -78,9 +79,10 @@ class AsItCame:
         return head
 
     def wait(self) -> bytes:
-        """A comment; with the place in line when the request came, if there was one."""
-        place = self._exchange.place if self._exchange else 0
-        return b": waiting, place %d on arrival\n\n" % place if place else b": waiting\n\n"
+        """A comment; with the place in line, if the request is in one."""
+        if not self._exchange or not self._exchange.place:
+            return b": waiting\n\n"
+        return b": waiting, place %d, about %d s\n\n" % (self._exchange.place, self._exchange.place_s)
 
     def say(self, data: bytes) -> bytes:
         self._tail = (self._tail + data)[-len(DONE) :]
@@ -99,3 +101,24 @@ class AsItCame:
         if head.status < 400:
             return event(body) + DONE
         return self.fail(head.status, {"type": "backend_error", "code": None, "param": None, **error_in(body, head.status)})
+
+
+class Numbered(AsItCame):
+    """The same with the ids by which a client that comes back says what it has. A last word that this replica adds on
+    its own has none: it is not part of the stream."""
+
+    def __init__(self, numbering: Numbering | None = None) -> None:
+        super().__init__()
+        self._numbering = numbering or Numbering()
+
+    def begin(self, exchange: Exchange) -> Voice:
+        super().begin(exchange)
+        exchange.numbering = self._numbering
+        return self
+
+    def end(self) -> bytes:
+        return b"" if self._numbering.last == DONE else self._numbering.marked(DONE)
+
+    def fail(self, status: int, error: dict) -> bytes:
+        said = super().fail(status, error)
+        return self._numbering.marked(said) if self._exchange.ended else said

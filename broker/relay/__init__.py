@@ -16,6 +16,14 @@ what happens                                                           where
 9. the client gets status, headers, bytes                              ``http/answers.py``
 =====================================================================  =============================
 
+A reply that is kept (`docs/streams.md`) is in Redis as well from step 7 on, and whoever follows it
+gets it from there: `following.py`; `numbering.py` gives its events ids. What an upstream answers is
+put there by `keeper.py`.
+
+A durable task (`docs/tasks.md`; here a *job*) enters at step 7's other side: `claimer.py` lets a script begin its
+attempts, which are kept tasks that nobody waits for. `durable.py` holds what a replica does for all of them; `job_watch.py` and
+`job_events.py` are for those who read, `webhooks.py` for those who are told.
+
 Every end is an end of step 8's exchange: answer, error, deadline, too long in
 line, silence, client gone. Nothing in this room knows aiohttp's server or a
 Redis command.

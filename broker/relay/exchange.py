@@ -13,22 +13,29 @@ from dataclasses import dataclass
 
 from broker.errors import DeadlineExceeded, QueueWaitExceeded, Relayed, SlowClient, StalledStream
 
+from .numbering import Numbering
 from .parts import Head, read_failure, read_head, split
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long an exchange waits, in seconds, and how much it holds, in bytes."""
+    """How long an exchange waits, in seconds, and how much it holds, in bytes. ``first_byte_s``: longest silence of a
+    pool's member before its first byte."""
 
     deadline_s: float
     queue_wait_s: float
     idle_s: float
     buffer_bytes: int
+    first_byte_s: float = float("inf")
 
 
 class Exchange:
     """Made before the request is dispatched; ``ended`` once nothing more can come. ``sent_at``:
-    when it left the line, if it ever was in it. ``native``: the answer comes in the client's own language."""
+    when it left the line, if it ever was in it. ``place`` and ``place_s``: its place there on arrival (0: none), and
+    the seconds that this was expected to take.
+    ``kept``: its reply is kept, so its client may leave without that ending the work. ``marks``: headers of ours that
+    the answer gets. ``numbering``: gives the events their ids. ``llm``: the pool's member that has it, and ``why``, of
+    one that a pool was asked for. ``native``: the answer comes in the client's own language."""
 
     def __init__(self, task: str, patience: Patience):
         self.task = task
@@ -37,7 +44,11 @@ class Exchange:
         self.ended = False
         self.done = False
         self.refused = ""
-        self.place = 0
+        self.place = self.place_s = 0
+        self.kept = False
+        self.llm = self.why = ""
+        self.marks: dict[str, str] = {}
+        self.numbering: Numbering | None = None
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._parts: deque[tuple[str, bytes]] = deque()
@@ -63,11 +74,23 @@ class Exchange:
         self._parts.extend(split(parts))
         self._wake()
 
-    def queued(self, place: int, *, waking: bool) -> None:
-        """The request waits in line. While its LLM wakes, the wake's own limit counts instead."""
-        self.place = place
+    def queued(self, place: int, place_s: int, *, waking: bool) -> None:
+        """The request waits in line, at that place and perhaps so long. While its LLM wakes, the wake's own limit
+        counts instead."""
+        self.place, self.place_s = place, place_s
         if not waking:
             self._queue_due = self._loop.time() + self._patience.queue_wait_s
+
+    @property
+    def attempt(self) -> Exchange:
+        """The exchange that is under way; of a pooled one that is one of several."""
+        return self
+
+    def serve(self, llm: str, why: str = "") -> None:
+        """A pool's member has the request now; ``why`` that one was chosen."""
+        self.llm = self.marks["X-Served-By"] = llm
+        self.why = why
+        self._idle_due = self._loop.time() + self._patience.first_byte_s
 
     def give_up(self, refusal: bytes) -> None:
         """Ends the exchange from this side, with parts as a publisher would send them. Its task has
@@ -101,14 +124,21 @@ class Exchange:
                 if letter == "Q":
                     self.sent_at = now
                 self._queue_due = now + self._patience.queue_wait_s if letter == "W" else None
+                if content:
+                    self.serve(content.decode())
                 continue
             news = False
             if letter == "C":
-                taken.append(content)
+                taken.append(content if self.numbering is None else self.numbering.marked(content))
             elif letter == "H":
                 self.head = self.head or read_head(content)
+                if self.numbering is not None:
+                    self.numbering.begin(self.head)
             elif letter == "D":
                 self.ended = self.done = True
+            elif letter == "K":
+                if self.numbering is not None:
+                    self.numbering.enter(content)
             else:
                 self.ended = not self._given_up
                 failure = read_failure(content)

@@ -5,8 +5,9 @@ travel in one value and the scripts can write them too:
 
     H  head: JSON {status, headers}     C  bytes for the client
     E  error: JSON {status, code, message}; ends the reply
-    D  done; ends the reply             Q  left the waiting line
+    D  done; ends the reply             Q  left the waiting line (of a pool: for that member)
     W  the LLM is awake, the wait for a slot begins
+    K  of a kept reply: what follows is that entry of it
 """
 
 from __future__ import annotations

@@ -8,71 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
-from typing import Protocol
+from collections.abc import Callable, Coroutine
 
 import msgspec
-from msgspec import structs
 
-from broker.errors import BadRequest, StoreUnavailable
-from broker.model import Persona, Target
+from broker.errors import BadRequest, Refusal, StoreUnavailable
+from broker.model import Target
 from broker.store import Store
+from broker.store.kept import START, Keep, Place
 from broker.store.tasks import Dispatched, Item
 
+from . import frames
+from .call import Call, Upstreams
 from .exchange import Exchange, Patience
+from .following import Followed, Following, say_left
+from .keeper import Keeper
+from .parts import failure
 from .post import Post
 
 log = logging.getLogger(__name__)
 
 #: How long a cancel is tried again while Redis is away; after that the lease's end does it.
 _CANCEL_TRIES = 60
-
-
-class Words(Protocol):
-    """What a client wants that can be said in two languages, of which every LLM understands OpenAI's. ``operation`` and
-    ``headers`` are those of the other."""
-
-    operation: str
-    headers: dict[str, str]
-
-    def native(self) -> bytes:
-        """The body for LLMs that understand the client's own language. Raises BadRequest."""
-
-    def chat(self) -> bytes:
-        """The body in OpenAI's. Raises BadRequest."""
-
-    def by(self, persona: Persona) -> Words:
-        """The same with what an agent adds to it."""
-
-
-class Call(msgspec.Struct):
-    """What a client wants: ``body`` is its JSON as it came. With ``words`` it is not said yet, until it is known whether
-    the LLM is asked in OpenAI's language or is ``native`` to the other."""
-
-    llm: str
-    operation: str
-    body: bytes
-    streaming: bool
-    owner: str
-    patience: Patience
-    words: Words | None = None
-    native: bool = False
-
-    def said(self, *, native: bool) -> Call:
-        """The call as an LLM is asked it. Raises BadRequest for what cannot be said so."""
-        if self.words is None:
-            return self
-        if native:
-            return structs.replace(self, operation=self.words.operation, body=self.words.native(), native=True)
-        return structs.replace(self, body=self.words.chat(), words=None)
-
-
-class Upstreams(Protocol):
-    """Who calls public LLMs (``broker/upstream/caller.py``)."""
-
-    def understand(self, target: Target, words: Words) -> bool: ...
-
-    def start(self, exchange: Exchange, call: Call, target: Target) -> asyncio.Task | None: ...
+#: Ends of an exchange that are not ends of its work, where the reply is kept: whoever asked may come again.
+_LEFT = frozenset({"client gone", "client_too_slow", "broker_stopped", "broker_restarted"})
 
 
 class Relay:
@@ -86,6 +45,9 @@ class Relay:
         self._native: dict[tuple[str, str], bool] = {}
         self._calls: dict[str, asyncio.Task | None] = {}
         self._inline_bytes = inline_bytes
+        self.following = Following(store, post)
+        #: Is told when a request ends here.
+        self.heard_end: Callable[[], None] = lambda: None
 
     @property
     def running(self) -> int:
@@ -96,21 +58,8 @@ class Relay:
         exchange = Exchange(request_id, call.patience)
         # Open before the task exists: its first frame may be here before dispatch has returned.
         self._post.exchanges[request_id.encode()] = exchange
-        deadline_ms = int(call.patience.deadline_s * 1000)
         try:
-            said = self._guess(call)
-            given, frame = await self._dispatch(call, said, request_id, deadline_ms)
-            while given.state == "virtual":
-                self._public.discard(call.llm)
-                if call.words:
-                    self._native[call.llm, call.words.operation] = given.native
-                said = call.said(native=given.native)
-                given, frame = await self._dispatch(call, said, request_id, deadline_ms)
-            if given.target:
-                self._public.add(call.llm)
-                self._calls[request_id] = None
-                said = call.said(native=bool(call.words) and self._upstreams.understand(given.target, call.words))
-                self._calls[request_id] = self._upstreams.start(exchange, said, given.target)
+            given, said = await self._dispatch(call, request_id)
         except (StoreUnavailable, asyncio.CancelledError):
             # It may have been accepted all the same.
             self.end(exchange, "client gone", unwritten=True)
@@ -119,74 +68,181 @@ class Relay:
             exchange.ended = True
             self.end(exchange, "")
             raise
+        if call.keep and (given.target or given.task):
+            exchange.ended = True
+            self.end(exchange, "")
+            return await self._follow(said or call, given, request_id)
+        if call.keep:
+            exchange.kept = True
+            exchange.marks = _marks(call.keep, request_id)
+        if given.llm:
+            exchange.serve(given.llm, given.why)
         exchange.native = bool(said and said.native)
-        if given.channel:
-            self._post.deliver(given.channel, b"%s%d}" % (frame, max(1, deadline_ms)))
-        if given.state in ("waiting", "waking"):
-            exchange.queued(given.place, waking=given.state == "waking")
+        if given.target:
+            self._calls[request_id] = self._upstreams.start(exchange, said, given.target)
+        elif given.state != "sent":
+            exchange.queued(given.place, given.seconds, waking=given.state == "waking")
         return exchange
 
-    def end(self, exchange: Exchange, reason: str, *, unwritten: bool = False) -> None:
-        """Closes an exchange; cancels its task unless it has ended. A call to an upstream has no other end than this."""
+    async def start(self, call: Call, task: str) -> Dispatched:
+        """Dispatches a kept call that nobody waits for (``keep.followed`` False). Raises what ``Tasks.dispatch`` raises."""
+        given, said = await self._dispatch(call, task)
+        if given.target:
+            self._keep(said or call, given, task)
+        return given
+
+    def make(self, call: Call, target: Target, task: str) -> None:
+        """Makes a call to a public LLM that a script gave to this replica; its answer is kept."""
+        self._keep(call, Dispatched("public", target=target), task)
+
+    async def follow(self, task: str, owner: str, patience: Patience, *, start: Place = START) -> Followed:
+        """A kept reply, from that place on. Raises UnknownStream."""
+        return await self.following.follow(task, owner, patience, start=start)
+
+    def end(
+        self, exchange: Exchange, reason: str, *, refusal: Refusal | None = None, unwritten: bool = False
+    ) -> None:
+        """Closes an exchange; cancels its task unless it has ended. A call to an upstream has no other end than this.
+        Work whose reply is kept goes on when its client has only left. ``refusal``: what its client is told, and
+        with it whoever else waits for a kept reply."""
+        if last_word := self._close(exchange.attempt, reason, refusal, unwritten):
+            self._post.errand(last_word)
+
+    async def stop(self, exchange: Exchange, refusal: Refusal) -> None:
+        """As ``end``; when it returns, the key of a kept reply to an idempotent call is free for another attempt."""
+        if last_word := self._close(exchange, refusal.code, refusal, False):
+            if exchange.kept:
+                await last_word
+            else:
+                self._post.errand(last_word)
+
+    def _close(self, exchange: Exchange, reason: str, refusal: Refusal | None, unwritten: bool) -> Coroutine | None:
+        """Closes an exchange; what is still to be said of it."""
         exchange.close()
+        left = exchange.kept and not unwritten and reason in _LEFT
+        last = failure(refusal.status, refusal.code, refusal.message) if exchange.kept and refusal else b""
+        if isinstance(exchange, Followed):
+            left = left or not (exchange.asks or reason == "stream_stalled")
+            self.following.leave(exchange)
+            return self._cancel(exchange.task, reason, unwritten, last) if last and not left and not exchange.ended else None
         called = exchange.task in self._calls
         call = self._calls.pop(exchange.task, None)
         if call and not exchange.done:
             call.cancel()
-        if self._post.exchanges.pop(exchange.task.encode(), None) and (called or not exchange.ended):
-            self._post.errand(self._cancel(exchange.task, reason, unwritten))
+        if not self._post.exchanges.pop(exchange.task.encode(), None) or (exchange.ended and not called):
+            return None
+        if left:
+            return say_left(self._store.kept, exchange.task, asker=True)
+        return self._cancel(exchange.task, reason, unwritten, last)
 
     async def results(self, session: str, owner: str, items: list[Item]) -> list[str]:
-        return await self._store.tasks.results(session, owner, items)
+        words = await self._store.tasks.results(session, owner, items)
+        if any(item.flag == "e" for item in items):
+            self.heard_end()
+        return words
+
+    async def _dispatch(self, call: Call, request_id: str) -> tuple[Dispatched, Call | None]:
+        """Hands a call to the scripts, and its frame to the channel if that is here. Also gives the call as it was said."""
+        if call.choice:
+            said = call.said(native=False)
+            return await self._choose(said, request_id), said
+        deadline_ms = int(call.patience.deadline_s * 1000)
+        said = self._guess(call)
+        while True:
+            frame, body = self._frame(said, request_id) if said else (b"", b"")
+            given = await self._store.tasks.dispatch(
+                call.llm, request_id, owner=call.owner, frame=frame, body=body, deadline_ms=deadline_ms,
+                priority=call.priority, may_wake=call.may_wake, keep=call.keep,
+                native=call.other_language, natively=bool(said and said.native),
+            )
+            if given.state != "virtual":
+                break
+            self._public.discard(call.llm)
+            if call.other_language:
+                self._native[call.llm, call.other_language] = given.native
+            said = call.said(native=given.native)
+        if given.target:
+            self._public.add(call.llm)
+            self._calls[request_id] = None  # what cannot be said is no call, but it was accepted
+            said = call.said(native=bool(call.other_language) and self._upstreams.understand(given.target, call.words))
+            del self._calls[request_id]
+        if given.channel:
+            self._post.deliver(given.channel, b"%s%d}" % (frame, max(1, deadline_ms)))
+        return given, said
 
     def _guess(self, call: Call) -> Call | None:
         """The call as it must be said if its LLM is what it was when last asked; None: it is public, or the script is to
         tell first. What a public LLM is asked need not pass through Redis."""
         if call.llm in self._public:
             return None
-        if call.words is None:
-            return call
-        native = self._native.get((call.llm, call.words.operation))
+        if not call.other_language:
+            return call.said(native=False)
+        native = self._native.get((call.llm, call.other_language))
         try:
             return None if native is None else call.said(native=native)
         except BadRequest:
             return None  # no guess refuses
 
-    async def _dispatch(self, call: Call, said: Call | None, request_id: str, deadline_ms: int) -> tuple[Dispatched, bytes]:
-        frame, body = self._frame(said, request_id) if said else (b"", b"")
-        given = await self._store.tasks.dispatch(
-            call.llm, request_id, owner=call.owner, frame=frame, body=body, deadline_ms=deadline_ms,
-            native=call.words.operation if call.words else "", natively=bool(said and said.native),
+    async def _choose(self, call: Call, task: str) -> Dispatched:
+        """As ``_dispatch``, to whom a pool chooses."""
+        start = frames.head(task)
+        tail, body = self._tail(call, task)
+        deadline_ms = int(call.patience.deadline_s * 1000)
+        given = await self._store.pools.dispatch(
+            call.llm, task, call.choice, owner=call.owner, frame=start, tail=tail, body=body, deadline_ms=deadline_ms,
+            priority=call.priority, may_wake=call.may_wake, keep=call.keep,
         )
-        return given, frame
+        if given.channel:
+            frame = b"%s%s%s%d}" % (start, frames.named(given.llm), tail, max(1, deadline_ms))
+            self._post.deliver(given.channel, frame)
+        return given
 
-    def _frame(self, call: Call, request_id: str) -> tuple[bytes, bytes]:
-        start = b'{"kind":"infer","taskId":"%s","llmName":%s,"operation":"%s","streaming":%s' % (
-            request_id.encode(),
-            msgspec.json.encode(call.llm),
-            call.operation.encode(),
-            b"true" if call.streaming else b"false",
-        )
-        if call.native:
-            start = b'%s,"headers":%s' % (start, msgspec.json.encode(call.words.headers))
-        if len(call.body) > self._inline_bytes:
-            url = f"/api/v1/llms/_provider-task/{request_id}/request"
-            return b'%s,"requestUrl":"%s","deadlineMs":' % (start, url.encode()), call.body
-        # JSON has line breaks only between tokens; on an SSE data line they must be spaces.
-        return b'%s,"request":%s,"deadlineMs":' % (start, call.body.translate(_ONE_LINE)), b""
+    async def _follow(self, call: Call, given: Dispatched, request_id: str) -> Followed:
+        """The reply to a kept call that does not come by the reply stream: from an upstream, or to one asked before."""
+        if given.target:
+            self._keep(call, given, request_id)
+            followed = self.following.begin(request_id, call.patience)
+            followed.marks = _marks(call.keep, request_id)
+            if given.llm:
+                followed.serve(given.llm, given.why)
+        else:
+            followed = await self.following.follow(given.task, call.owner, call.patience)
+            followed.marks = {**_marks(call.keep, given.task), "Idempotency-Replayed": "true"}
+        return followed
 
-    async def _cancel(self, task: str, reason: str, unwritten: bool) -> None:
+    def _keep(self, call: Call, given: Dispatched, task: str) -> None:
+        """Calls an upstream whose answer is kept."""
+
+        def ended(lost: bool) -> None:
+            self._post.exchanges.pop(task.encode(), None)
+            self.heard_end()
+            if lost:
+                last = failure(503, "broker_lost", "the broker could not keep the answer: its Redis was away")
+                self._post.errand(self._cancel(task, "broker_lost", False, last))
+
+        keeper = Keeper(self._store.kept, task, ended)
+        self._post.exchanges[task.encode()] = keeper
+        self._post.errand(keeper.keep())
+        keeper.runs(self._upstreams.start(keeper.pen, call, given.target))
+
+    def _frame(self, call: Call, task: str) -> tuple[bytes, bytes]:
+        """The frame for a named LLM, and the body if it is too large for that."""
+        headers = b',"headers":%s' % msgspec.json.encode(call.words.headers) if call.native else b""
+        return self._tail(call, task, frames.head(task) + frames.named(call.llm) + headers)
+
+    def _tail(self, call: Call, task: str, start: bytes = b"") -> tuple[bytes, bytes]:
+        return frames.tail(task, call.operation, call.streaming, call.body, self._inline_bytes, start=start)
+
+    async def _cancel(self, task: str, reason: str, unwritten: bool, refusal: bytes = b"") -> None:
         for _ in range(_CANCEL_TRIES):
             try:
-                await self._store.tasks.cancel(task, reason, unwritten=unwritten)
+                await self._store.tasks.cancel(task, reason, unwritten=unwritten, refusal=refusal)
                 return
             except StoreUnavailable:
                 await asyncio.sleep(0.5)
         log.warning("cancel not delivered, its lease will end it", extra={"task": task})
 
 
-_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+def _marks(keep: Keep, task: str) -> dict[str, str]:
+    return {"X-Stream-Id": task} if keep.numbered else {}
 
-
-def new_request_id() -> str:
-    return f"req_{uuid.uuid4().hex}"

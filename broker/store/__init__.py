@@ -13,13 +13,22 @@ from dataclasses import dataclass
 from . import keys
 from .address import Address
 from .agents import Agents
+from .batches import Batches
 from .endpoint import client, resolve
+from .claims import Claims
+from .files import Files
+from .hooks import Hooks
+from .jobs import JobLimits, Jobs
+from .kept import Kept
 from .library import Library
 from .link import Link
 from .personalities import Personalities
+from .pool_rows import PoolRows
+from .pools import Pools
 from .projects import Projects
 from .prompts import Prompts
 from .replica import Replica
+from .responses import Responses
 from .rows import Rows
 from .scripts import Caller, Scripts
 from .secrets import Secrets
@@ -49,16 +58,18 @@ class Timers:
 
 
 class Store:
-    """All that the broker keeps in one namespace, through four connections' worth of Redis: ``link`` for scripts,
-    ``blocking`` for the one blocking read, ``following`` for that of turns' events, ``redis`` for cold paths."""
+    """All that the broker keeps in one namespace, through five connections' worth of Redis: ``link`` for scripts,
+    ``blocking`` for the one blocking read, ``following`` for that of kept replies, ``listening`` for that of turns'
+    events (both made when one is first followed), ``redis`` for cold paths."""
 
     def __init__(
-        self, link: Caller, blocking: Caller, following: Caller, redis, *, namespace: str, timers: Timers,
+        self, link: Caller, blocking: Caller, following: Caller, listening: Caller, redis, *, namespace: str, timers: Timers,
         adoption: str = "owner", queue_length: int = 1000, queue_bytes: int = 64 << 20, shebang: bool = True,
+        jobs: JobLimits | None = None,
     ):
         prefix = keys.prefix(namespace)
         self.redis = redis
-        self._links = (link, blocking, following)
+        self._links = (link, blocking, following, listening)
         scripts = self._scripts = Scripts(link, prefix, shebang=shebang)
         t = timers
         name = uuid.uuid4().hex[:16]
@@ -73,10 +84,26 @@ class Store:
             lease_grace_ms=t.lease_grace_ms, wake_limit_ms=t.wake_limit_ms,
             queue_length=queue_length, queue_bytes=queue_bytes,
         )
+        self.pools = Pools(
+            scripts, name, accept_ms=t.accept_ms, stale_ms=t.stale_ms, expire_ms=t.expire_ms,
+            lease_grace_ms=t.lease_grace_ms, wake_limit_ms=t.wake_limit_ms,
+            queue_length=queue_length, queue_bytes=queue_bytes,
+        )
+        self.pool_rows = PoolRows(link, scripts, prefix, accept_ms=t.accept_ms)
         self.replica = Replica(
             link, blocking, scripts, prefix, name, ttl_ms=t.replica_ttl_ms, accept_ms=t.accept_ms,
             grace_ms=t.grace_ms, stale_ms=t.stale_ms, expire_ms=t.expire_ms, settle_ms=t.settle_ms, sweep_ms=t.sweep_ms,
         )
+        self.kept = Kept(link, following, scripts, prefix, name)
+        self.jobs = Jobs(scripts, jobs or JobLimits(), accept_ms=t.accept_ms)
+        self.claims = Claims(
+            link, scripts, prefix, name, jobs or JobLimits(), accept_ms=t.accept_ms, stale_ms=t.stale_ms,
+            expire_ms=t.expire_ms, lease_grace_ms=t.lease_grace_ms, wake_limit_ms=t.wake_limit_ms,
+        )
+        self.hooks = Hooks(scripts)
+        self.batches = Batches(link, scripts, prefix, lease_ms=3 * t.replica_ttl_ms)
+        self.files = Files(link, scripts, prefix)
+        self.responses = Responses(link, scripts, prefix)
         self.secrets = Secrets(scripts)
         library = Library(link, scripts, prefix, stale_ms=t.stale_ms, expire_ms=t.expire_ms)
         self.projects = Projects(library, scripts)
@@ -85,7 +112,7 @@ class Store:
         self.tool_servers = ToolServers(self.rows, scripts, stale_ms=t.stale_ms, expire_ms=t.expire_ms)
         self.threads = Threads(link, scripts, prefix, stale_ms=t.stale_ms, expire_ms=t.expire_ms)
         self.turns = Turns(scripts, name, keep_ms=t.turn_events_ms, stale_ms=t.stale_ms, expire_ms=t.expire_ms)
-        self.turn_events = TurnEvents(link, following, prefix)
+        self.turn_events = TurnEvents(link, listening, prefix)
         self.tokens = Tokens(redis, namespace)
 
     @classmethod
@@ -95,9 +122,8 @@ class Store:
         async def find():
             return await resolve(address, keys.prefix(namespace))
 
-        blocking = Link(find, timeout_s=10.0)
-        following = Link(find, timeout_s=10.0)
-        return cls(Link(find), blocking, following, client(address), namespace=namespace, timers=timers, **limits)
+        blocking, following, listening = (Link(find, timeout_s=10.0) for _ in range(3))
+        return cls(Link(find), blocking, following, listening, client(address), namespace=namespace, timers=timers, **limits)
 
     async def warm_up(self) -> None:
         """Makes the first request as quick as the next. Raises StoreUnavailable."""

@@ -9,11 +9,9 @@ import uuid
 
 import msgspec
 
-from broker.errors import (
-    AgentLLMMissing, AgentOffline, Conflict, PublisherOffline, UnknownAgent, UnknownLLM, UnknownPersonality,
-    UnknownProject,
-)
+from broker.errors import AgentLLMMissing, AgentOffline, Conflict, PublisherOffline
 from broker.model import AGENT_PREFIX, Agent, Persona
+from broker.unknown import UnknownAgent, UnknownLLM, UnknownPersonality, UnknownProject
 
 from .rows import Rows
 from .scripts import Scripts
@@ -81,8 +79,8 @@ class Agents:
             raise UnknownAgent(f"There is no agent {agent.name!r} of yours.")
 
     async def persona(self, asked: str) -> Persona | None:
-        """Whom a client means by the model ``asked``; None: no agent, for it is no ``agent/<name>``, or an LLM or an
-        alias of just that name comes first. Raises UnknownLLM, AgentOffline, AgentLLMMissing, PublisherOffline."""
+        """Whom a client means by the model ``asked``; None: no agent, for it is no ``agent/<name>``, or an LLM, an
+        alias, a pool or a model of just that name comes first. Raises UnknownLLM, AgentOffline, AgentLLMMissing."""
         if not asked.startswith(AGENT_PREFIX):
             return None
         name = asked.removeprefix(AGENT_PREFIX)
@@ -119,9 +117,9 @@ def read_persona(agent: str, verdict: bytes, rest: list[bytes]) -> Persona:
         raise UnknownPersonality(
             f"There is no personality {rest[0].decode()!r}; GET /api/v1/personalities lists those that there are.", param="personality"
         )
-    llm, own, personality, servers, extras, project, *prompts = rest
+    llm, own, personality, servers, extras, project, model, *prompts = rest
     texts = tuple(prompt.decode() for prompt in prompts)
-    return Persona(agent, llm.decode(), texts, (own, personality), servers, extras, project.decode())
+    return Persona(agent, llm.decode(), texts, (own, personality), servers, extras, project.decode(), model.decode())
 
 
 def _unknown(key: str) -> UnknownAgent:

@@ -7,8 +7,8 @@ writes a key's text. Each family has its own prefix, for LLM names hold colons.
 =======================  ======  =====================================================
 key                      type    what, and its end
 =======================  ======  =====================================================
-llm:<name>               hash    an LLM row, or as _tools/<name> a publisher's tool server;
-                                 no TTL, deleted with its cascade
+llm:<name>               hash    an LLM row (hold: gives out no more work until it slept), or as _tools/<name>
+                                 a publisher's tool server; no TTL, deleted with its cascade
 agent:<name>             hash    an agent row; likewise
 llms, agents             set     the names of the rows
 llm-ids, agent-ids       hash    id → name
@@ -51,16 +51,56 @@ alive:<sid>              string  the heartbeat; TTL 90 s
 heartbeats               zset    live sessions by their last heartbeat (ms)
 session-tasks:<sid>      stream  unfinished tasks in order; entries deleted at their end
 task:<tid>               hash    one attempt: llm, session, reply, owner, state, frame, body,
-                                 deadline, ends, next, spoke (part of the answer is out), given (0: no
+                                 deadline, ends, next, spoke (part of the answer is out), priority (of one that waited), given (0: no
                                  channel had it yet, here: the asker writes it); of a public
-                                 LLM: llm, reply, owner, state, ends;
-                                 deleted at its end
+                                 LLM: llm, reply, owner, state, ends; of a kept one also keep (ttl_ms),
+                                 room (bytes left), grace (ms), idem (digest), status (of its answer),
+                                 and reply is '' while nobody waits there; of a pool's
+                                 also request, while it waits tail, asked, not (who failed it), affinity,
+                                 wakeLimit, waking (the wait for a slot has not begun); deleted at its end
+kept:<tid>               stream  a kept reply: first its owner (o), then its parts (p); TTL
+followers:<tid>          set     replicas where somebody follows a kept task besides its asker;
+                                 goes with the task
+idem:<digest>            string  of an Idempotency-Key: "<tid> <fingerprint of the request>"; TTL
+nudges:<replica>         stream  ends its blocking read of kept replies; one entry, TTL
+response:<id>            hash    a stored response: owner, created (s), previous, job, input, answer, ended; TTL
+file:<id>                hash    a file: owner, filename, purpose, bytes, created, expires (s); TTL
+batch:<id>               hash    a batch (store/batches.py); TTL from its end on
+batches                  zset    unfinished batches by the end (ms) of the lease under which one is run; 0: nobody runs it
+batches-of:<owner>       zset    an owner's batches by age; TTL of the longest
+files-of:<owner>         zset    an owner's files by age; TTL of the longest
 leases:<llm>             zset    slots in use: task by lease expiry (ms)
-waiting:<llm>            zset    requests beyond the slots, by arrival
+waiting:<llm>            zset    requests beyond the slots, by whose turn it is (lua/shared/lines.lua)
+line-tags:<llm>          hash    owner → the tag of its last request in the line; goes with the line
 arrivals                 string  counts arrivals
-load:<llm>               hash    waitingBytes; avgMs, the mean time of an answer
+load:<llm>               hash    waitingBytes, clock (of the line); avgMs, the mean time of an answer
 wake:<llm>               hash    the one wake in flight
-timers                   zset    "task:<tid>", "grace:<sid>", "wake:<llm>" by due time (ms)
+pool:<name>              hash    a pool's row: name, description, members (JSON), affinity (0: none), owner, version,
+                                 createdAt, updatedAt; until it is deleted
+pools                    set     the names of those rows
+order:<pool>             zset    members of a pool in use, best first (lua/shared/pools.lua); <pool> is m:<model>, a:<alias>
+                                 or p:<name>, and its line is waiting:<\\1><pool> and so on; TTL
+order-load:<pool>        hash    member → what it adds to the sums beside them: leases and members by class, slots; TTL
+pool-members:<pool>      hash    member → "<tier> <weight>"; TTL
+broken:<pool>            zset    members that are left out, by when one request may probe them (ms); TTL
+pools-of:<llm>           set     pools in use that an LLM is in; goes with the row
+health:<llm>             hash    how it failed pools' requests: fails, since, openUntil, coolMs, probe; TTL
+affinity:<pool>:<hash>   string  the member that had that conversation; TTL
+explain:<request>        list    what was decided for a request to a pool; TTL
+job:<id>                 hash    a durable task (lua/shared/jobs.lua); in its owner's list until it is dropped, by a timer after
+                                 its end
+jobs-of:<owner>          zset    an owner's jobs by when they were made (µs)
+job-keys:<digest>        string  of an Idempotency-Key: "<job> <fingerprint of the request>"; TTL
+queue:<target>           zset    queued jobs by whose turn it is; <target> is what they ask for
+queue-tags:<target>      hash    owner → the tag of its last job there, \\1 → the queue's clock; goes with the queue
+queues                   zset    targets with queued jobs, by when one may be able to begin (ms)
+jobs-queued              string  how many are in all queues; goes with the last
+queue-ahead:<line>       string  the attempt that waits in a line of requests for all jobs of a queue; TTL
+job-timers               zset    "r:<job>" (waits again), "d:" (its deadline), "s:" (its attempt is looked at), "x:" (it is
+                                 dropped) by due time (ms)
+hooks                    zset    jobs whose webhook is to be told, by when (ms)
+timers                   zset    "task:<tid>", "grace:<sid>", "wake:<llm>", "orphan:<tid>" (kept, and
+                                 nobody waits for it) by due time (ms)
 replicas                 zset    replica by the time (ms) at which it counts as dead
 channels:<replica>       set     sessions whose channel a replica holds
 asked:<replica>          set     requests whose client is at a replica

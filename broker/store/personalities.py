@@ -6,8 +6,9 @@ import uuid
 
 import msgspec
 
-from broker.errors import Conflict, UnknownPersonality, UnknownPrompt
+from broker.errors import Conflict
 from broker.library import Personality, PromptRef
+from broker.unknown import UnknownPersonality, UnknownPrompt
 
 from .library import Library, refuse
 from .scripts import Scripts

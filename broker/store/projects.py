@@ -6,8 +6,9 @@ import uuid
 
 import msgspec
 
-from broker.errors import Conflict, UnknownProject, Unprocessable
+from broker.errors import Conflict, Unprocessable
 from broker.library import Project
+from broker.unknown import UnknownProject
 
 from .library import Library, refuse
 from .scripts import Scripts

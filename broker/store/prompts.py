@@ -9,8 +9,9 @@ import uuid
 
 import msgspec
 
-from broker.errors import Conflict, UnknownAgent, UnknownProject, UnknownPrompt, Unprocessable
+from broker.errors import Conflict, Unprocessable
 from broker.library import Prompt
+from broker.unknown import UnknownAgent, UnknownProject, UnknownPrompt
 
 from .library import Library, refuse
 from .scripts import Scripts

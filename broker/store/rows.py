@@ -11,8 +11,9 @@ import uuid
 
 import msgspec
 
-from broker.errors import Conflict, UnknownLLM, Unprocessable
+from broker.errors import Conflict, Unprocessable
 from broker.model import LLM
+from broker.unknown import UnknownLLM
 from broker.wire import TOOLS
 
 from .scripts import Caller, Scripts
@@ -51,7 +52,26 @@ class Rows:
 
     async def behind_alias(self, alias: str) -> LLM | None:
         """Of the LLMs with that alias the one that is most awake; among equals the first by name."""
-        names = sorted(await self._link.call("SMEMBERS", f"{self._prefix}alias:{alias}"))
+        return await self._behind("alias", alias)
+
+    async def behind_model(self, model: str) -> LLM | None:
+        """The same of the LLMs with that model."""
+        return await self._behind("model-llms", model)
+
+    async def only_one(self, word: str) -> str:
+        """The name of the one LLM that has that alias, or, where no alias and no pool has that name, that model; '' for
+        none and for several."""
+        for family in ("alias", "pool", "model-llms"):
+            key = f"{self._prefix}{family}:{word}"
+            if family == "pool":
+                if await self._link.call("EXISTS", key):
+                    return ""
+            elif names := await self._link.call("SMEMBERS", key):
+                return next(iter(names)).decode() if len(names) == 1 else ""
+        return ""
+
+    async def _behind(self, family: str, word: str) -> LLM | None:
+        names = sorted(await self._link.call("SMEMBERS", f"{self._prefix}{family}:{word}"))
         rows = [LLM.read(row) for row in await self.read("llm", names)]
         return min(rows, key=lambda llm: (_AWAKE.index(llm.status), not llm.channel), default=None)
 

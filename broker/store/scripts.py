@@ -17,7 +17,13 @@ from typing import Protocol
 from .link import ScriptMissing
 
 #: One file per noun, each using only those before it.
-_SHARED = ("post", "tasks", "wakes", "sessions", "library", "rows", "personas", "threads")
+_SHARED = (
+    "post", "owned", "lines", "jobs", "kept", "pools", "members", "tasks", "orphans", "wakes", "sessions", "library", "rows",
+    "personas", "threads", "dispatch", "choice", "attempts",
+)
+_COMMENT = re.compile("--.*")
+_BETWEEN = re.compile(r"\n\n(?=\S)")
+_WORD = re.compile(r"\w+")
 _DEFINES = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
 
 
@@ -70,18 +76,25 @@ def _used(body: str) -> str:
     """The shared definitions that ``body`` needs, and those that they need. The server makes every
     function of a script anew at each call, so the others would cost microseconds."""
     used: list[str] = []
-    text = body
-    for block in reversed(_definitions()):
-        if any(re.search(rf"\b{name}\b", text) for name in _DEFINES.findall(block)):
+    words = _words(body)
+    for block, defines, needs in reversed(_definitions()):
+        if not defines.isdisjoint(words):
             used.insert(0, block)
-            text += block
+            words |= needs
     return "\n\n".join(used)
 
 
 @cache
-def _definitions() -> list[str]:
-    """What is shared, one definition a piece: a blank line ends one, and each uses only those above it."""
-    return [block for name in _SHARED for block in (_folder() / "shared" / f"{name}.lua").read_text().split("\n\n")]
+def _definitions() -> list[tuple[str, frozenset[str], frozenset[str]]]:
+    """What is shared, one definition a piece, with the names that it defines and those that stand in it: a blank line
+    before a new one ends it, and each uses only those above it."""
+    texts = [(_folder() / "shared" / f"{name}.lua").read_text() for name in _SHARED]
+    blocks = [block for text in texts for block in _BETWEEN.split(text)]
+    return [(block, frozenset(_DEFINES.findall(block)), frozenset(_words(block))) for block in blocks]
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(_COMMENT.sub("", text)))
 
 
 def _folder():

@@ -5,8 +5,9 @@ A secret that an LLM row or a project names cannot be deleted; scripts see to bo
 
 from __future__ import annotations
 
-from broker.errors import Conflict, UnknownSecret
+from broker.errors import Conflict
 from broker.model import Secret, iso
+from broker.unknown import UnknownSecret
 
 from .scripts import Scripts
 

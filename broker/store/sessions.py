@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from broker.errors import Conflict, NotFound, UnknownLLM, UnknownSession
+from broker.errors import Conflict, NotFound
 from broker.model import Session
+from broker.unknown import UnknownLLM, UnknownSession
 from broker.wire import TOOLS
 
 from .scripts import Scripts
@@ -69,8 +70,9 @@ class Sessions:
         self._found(await self._scripts.run("session_goodbye", sid, owner, self._expire_ms))
 
     async def set_status(self, sid: str, owner: str, llm: str, status: str) -> None:
-        """Raises UnknownSession, UnknownLLM, Conflict (falling asleep with work)."""
-        verdict = await self._scripts.run("llm_status", sid, owner, llm, status, self._accept_ms)
+        """``status``: active, draining (no new work) or hibernating. Raises UnknownSession, UnknownLLM, Conflict (falling
+        asleep with work)."""
+        verdict = await self._scripts.run("llm_status", sid, owner, llm, status, self._accept_ms, self._wake_limit_ms)
         if verdict == b"unknown":
             raise UnknownLLM(f"This session publishes no LLM {llm!r}.")
         if verdict == b"busy":

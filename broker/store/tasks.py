@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from broker.errors import PublisherOffline, QueueFull, UnknownLLM, UnknownSession, UnknownTask, UnknownToolServer
+from broker.errors import IdempotencyMismatch, PublisherOffline, QueueFull, WakeForbidden
 from broker.model import Target
+from broker.unknown import UnknownLLM, UnknownSession, UnknownTask, UnknownToolServer
 from broker.wire import TOOLS
 
+from .kept import Keep
 from .scripts import Scripts
 
 
@@ -31,15 +33,31 @@ class Item:
 
 
 class Dispatched(NamedTuple):
-    """What became of a request: sent | waiting | waking | public | virtual, its place in line, and, when this replica
-    holds the publisher's channel itself, that channel's name: the frame is then to be written here.
-    A public LLM's ``target`` is to be called from here. virtual: come again with the frame, said as ``native`` tells."""
+    """What became of a request: sent | waiting | waking | public | virtual, its place in line with the seconds that
+    this may take, and, when this replica holds the publisher's channel itself, that channel's name: the frame is then
+    to be written here. A public LLM's ``target`` is to be called from here. virtual: come again with the frame, said as
+    ``native`` tells. kept: ``task`` answers the call. Of a pool: the member that has it, and why that one."""
 
     state: str
-    place: int
+    place: int = 0
+    seconds: int = 0
     channel: bytes = b""
     target: Target | None = None
+    task: str = ""
+    llm: str = ""
+    why: str = ""
     native: bool = False
+
+
+class Standing(NamedTuple):
+    """Where a request is: its state (waiting | waking | sent | running | cancelling | upstream), and in a line its
+    place and the seconds that this may take, else 0."""
+
+    state: str
+    llm: str
+    priority: str
+    place: int
+    seconds: int
 
 
 class Tasks:
@@ -54,8 +72,9 @@ class Tasks:
         self._limits = (lease_grace_ms, queue_length, queue_bytes, wake_limit_ms, accept_ms, stale_ms, expire_ms)
 
     async def dispatch(
-        self, llm: str, task: str, *, owner: str, frame: bytes, body: bytes, deadline_ms: int, native: str = "",
-        natively: bool = False,
+        self, llm: str, task: str, *, owner: str, frame: bytes, body: bytes, deadline_ms: int,
+        priority: str = "interactive", may_wake: bool = True, keep: Keep | None = None,
+        native: str = "", natively: bool = False,
     ) -> Dispatched:
         """Gives a request to the LLM's session.
 
@@ -63,18 +82,26 @@ class Tasks:
         large for it. Both empty: the LLM is held to be public; if it is not, the state is ``virtual``
         and nothing was done. So it is, too, for a request that can also be said as the operation ``native``,
         when the frame is said otherwise than the publisher understands it best (``natively``: as that operation).
-        Raises UnknownLLM, UnknownToolServer, PublisherOffline, QueueFull.
+        ``keep``: its reply is kept; the state is ``kept`` when another task answers, or answered, the same idempotent
+        call. Raises UnknownLLM, UnknownToolServer, PublisherOffline, QueueFull, WakeForbidden, IdempotencyMismatch.
         """
         languages = (native, int(natively)) if native else ()
         verdict, *rest = await self._scripts.run(
-            "task_dispatch", llm, task, self._replica, owner, frame, body, deadline_ms, *self._limits, *languages
+            "task_dispatch", llm, task, self._replica, owner, frame, body, deadline_ms, *self._limits,
+            priority, int(may_wake), keep.words() if keep else "", *languages,
         )
         if verdict == b"sent":
-            return Dispatched("sent", 0, *rest)
+            return Dispatched("sent", channel=rest[0] if rest else b"")
         if verdict in (b"waiting", b"waking"):
-            return Dispatched(verdict.decode(), int(rest[0]))
+            return Dispatched(verdict.decode(), int(rest[0]), int(rest[1]))
+        if verdict == b"kept":
+            return Dispatched("kept", task=rest[0].decode())
+        if verdict == b"mismatch":
+            raise IdempotencyMismatch()
         if verdict == b"virtual":
-            return Dispatched("virtual", 0, native=rest == [b"native"])
+            return Dispatched("virtual", native=rest == [b"native"])
+        if verdict == b"asleep":
+            raise WakeForbidden(f"{llm!r} is asleep, and this token may not wake it; try again when it is awake.")
         shown = f"the tool server {llm.removeprefix(TOOLS)!r}" if llm.startswith(TOOLS) else repr(llm)
         if verdict == b"full":
             raise QueueFull(
@@ -83,7 +110,7 @@ class Tasks:
         if verdict == b"offline":
             raise PublisherOffline(f"publisher offline: nobody serves {shown} right now; try again when it is back")
         if verdict == b"public":
-            return Dispatched("public", 0, target=Target(llm, *(text.decode() for text in rest)))
+            return Dispatched("public", target=Target(llm, *(text.decode() for text in rest)))
         if llm.startswith(TOOLS):
             raise UnknownToolServer(f"There is no {shown.removeprefix('the ')}; GET /api/v1/tool-servers lists those that there are.")
         raise UnknownLLM(f"There is no LLM {llm!r}; GET /v1/models lists those that there are.")
@@ -106,6 +133,14 @@ class Tasks:
         written here. False: there is none (for that owner)."""
         args = (task, reason, owner, refusal, self._accept_ms, int(unwritten))
         return await self._scripts.run("task_cancel", *args) != b"gone"
+
+    async def look(self, task: str, *, owner: str = "") -> Standing | None:
+        """Where a request is; None: there is none (of that owner's; '' is anybody's)."""
+        found = await self._scripts.run("request_look", task, owner)
+        if not found:
+            return None
+        state, llm, priority, place, seconds = found
+        return Standing(state.decode(), llm.decode(), priority.decode(), int(place), int(seconds))
 
     async def request(self, sid: str, owner: str, task: str) -> bytes:
         """The body of a request that was too large for its frame. Raises UnknownTask."""

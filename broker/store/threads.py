@@ -8,8 +8,9 @@ from __future__ import annotations
 import uuid
 
 from broker.chat_errors import UnknownThread, UnknownTurn
-from broker.errors import UnknownAgent, Unprocessable
+from broker.errors import Unprocessable
 from broker.threads import Message, Thread, Turn, read_messages, turn_shown
+from broker.unknown import UnknownAgent
 
 from .scripts import Caller, Scripts
 

@@ -24,11 +24,13 @@ _REMEMBERED = 4096
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls: an owner, with roles. ``token`` is the id of the token, '' when open."""
+    """Who calls: an owner, with roles. ``token`` is the id of the token, '' when open; ``may_wake``: whether its
+    requests wake an LLM that sleeps."""
 
     owner: str
     roles: frozenset[str]
     token: str = ""
+    may_wake: bool = True
 
     def may(self, role: str) -> bool:
         return role in self.roles or "admin" in self.roles
@@ -65,7 +67,9 @@ class Tokens:
             self._any = (now + _REMEMBER_S, bool(await self._ask(self._redis.exists(self._index))))
         return self._any[1]
 
-    async def create(self, *, name: str, roles: list[str], owner: str, expires_s: int | None = None) -> tuple[str, str]:
+    async def create(
+        self, *, name: str, roles: list[str], owner: str, expires_s: int | None = None, may_wake: bool = True
+    ) -> tuple[str, str]:
         """A new token: (id, the token itself, which is not kept)."""
         token = f"rv_{secrets.token_urlsafe(32)}"
         digest = hashlib.sha256(token.encode()).hexdigest()
@@ -73,6 +77,8 @@ class Tokens:
             "id": digest[:12], "name": name, "roles": ",".join(roles), "owner": owner,
             "namespace": self._namespace, "createdAt": str(int(time.time() * 1000)),
         }
+        if not may_wake:
+            row["mayWake"] = "0"
         if expires_s:
             row["expiresAt"] = str(int((time.time() + expires_s) * 1000))
         await self._ask(self._redis.hset(keys.token(digest), mapping=row))
@@ -102,7 +108,10 @@ class Tokens:
             return None
         if b"expiresAt" in row and int(row[b"expiresAt"]) <= time.time() * 1000:
             return None
-        return Principal(row[b"owner"].decode(), frozenset(row[b"roles"].decode().split(",")), row[b"id"].decode())
+        return Principal(
+            row[b"owner"].decode(), frozenset(row[b"roles"].decode().split(",")), row[b"id"].decode(),
+            may_wake=row.get(b"mayWake") != b"0",
+        )
 
     @staticmethod
     async def _ask(command):

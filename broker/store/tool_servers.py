@@ -6,8 +6,8 @@ adopted, swept and given tasks by the scripts that do so for LLMs. No lookup of 
 
 from __future__ import annotations
 
-from broker.errors import UnknownToolServer
 from broker.model import ToolServer
+from broker.unknown import UnknownToolServer
 from broker.wire import TOOLS
 
 from .rows import Rows

@@ -27,9 +27,9 @@ class Event(NamedTuple):
 
 
 class TurnEvents:
-    def __init__(self, link: Caller, following: Caller, prefix: str):
+    def __init__(self, link: Caller, listening: Caller, prefix: str):
         self._link = link
-        self._following = following
+        self._listening = listening
         self._prefix = prefix
 
     async def read(self, thread: str, turn: int, after: int) -> list[Event]:
@@ -44,7 +44,7 @@ class TurnEvents:
     async def wait(self, followed: dict[tuple[str, int], int]) -> dict[tuple[str, int], list[Event]]:
         """For each (thread, turn) its next events after a number. Waits up to 0.2 s for any to come."""
         keys = {self._key(*one).encode(): one for one in followed}
-        answer = await self._following.call(
+        answer = await self._listening.call(
             "XREAD", "COUNT", _COUNT, "BLOCK", _BLOCK_MS, "STREAMS", *keys, *(f"{after}-0" for after in followed.values())
         )
         return {keys[key]: [_event(entry) for entry in entries] for key, entries in answer or ()}

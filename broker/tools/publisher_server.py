@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from broker.errors import NotFound, PublisherOffline, Refusal
+from broker.relay.call import Call
 from broker.relay.exchange import Exchange, Patience
-from broker.relay.relay import Call, Relay
+from broker.relay.relay import Relay
 from broker.wire import MCP, TOOLS
 
 from .failed import ToolServerFailed

@@ -17,9 +17,9 @@ import aiohttp
 
 from broker.errors import Refusal
 from broker.model import Target
+from broker.relay.call import Call, Words
 from broker.relay.exchange import Exchange
 from broker.relay.parts import failure
-from broker.relay.relay import Call, Words
 from broker.vault import Vault
 
 from .guard import ForbiddenAddress, Guard, GuardedResolver

@@ -29,9 +29,11 @@ class ForbiddenAddress(OSError):
 
 
 class Guard:
-    """``allow``: networks, addresses and host names that may be reached though they are internal, comma-separated."""
+    """``allow``: networks, addresses and host names that may be reached though they are internal, comma-separated.
+    ``setting``: the one that says so."""
 
-    def __init__(self, allow: str):
+    def __init__(self, allow: str, *, setting: str = "BROKER_UPSTREAM_ALLOW"):
+        self._setting = setting
         self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
         self._hosts: set[str] = set()
         for word in filter(None, (word.strip().lower() for word in allow.split(","))):
@@ -66,7 +68,7 @@ class Guard:
             return
         for _, _, _, _, address in found:
             if not self.permits(address[0]):
-                raise Unprocessable(f"`url`: {refusal(host, address[0])}", param="url")
+                raise Unprocessable(f"`url`: {refusal(host, address[0], self._setting)}", param="url")
 
     def open_socket(self, info: tuple) -> socket.socket:
         """A socket for an address that may be reached; aiohttp asks for one before each connection."""
@@ -112,9 +114,9 @@ def read_url(text: str) -> URL:
     return url
 
 
-def refusal(host: str, address: str) -> str:
+def refusal(host: str, address: str, setting: str = "BROKER_UPSTREAM_ALLOW") -> str:
     where = f"{host} is" if host == address else f"{host} leads to {address},"
-    return f"{where} an internal address; BROKER_UPSTREAM_ALLOW names those that may be called."
+    return f"{where} an internal address; {setting} names those that may be called."
 
 
 def _meant(address: _Address) -> _Address:

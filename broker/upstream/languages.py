@@ -19,7 +19,7 @@ from broker.dialects.messages_native import NativeAnswer
 from broker.dialects.response import Response
 from broker.errors import BadRequest
 from broker.model import Target
-from broker.relay.relay import Call, Words
+from broker.relay.call import Call, Words
 
 TYPES = ("openai", "anthropic", "ollama")
 PATHS = {"chat": "chat/completions", "completions": "completions", "embeddings": "embeddings"}

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from publisher.config.values import Operation
 
 
 class Bytes(Protocol):

@@ -17,6 +17,7 @@ async def check_everything(path: Path | None, config: Config, files: Iterable[Pa
         *(_safely("broker", lambda one=one: _broker(one)) for one in (() if offline else config.brokers)),
         _safely("backends", lambda: _backends(config, offline)),
         *(_safely("recipes", lambda one=one: _recipes(one, offline)) for one in config.providers),
+        _safely("warm hours", lambda: _hours(config)),
         *(_safely("tools", lambda one=one: _tool_server(one, offline)) for one in config.tools),
         _safely("session", lambda: _session(path, config)),
     )
@@ -56,6 +57,12 @@ async def _recipes(provider, offline: bool) -> list[Finding]:
     from publisher.check.recipe import check_recipes
 
     return await check_recipes(provider, offline)
+
+
+async def _hours(config: Config) -> list[Finding]:
+    from publisher.check.hours import check_hours
+
+    return check_hours(config.providers)
 
 
 async def _tool_server(tool, offline: bool) -> list[Finding]:

@@ -7,10 +7,10 @@ from publisher.status import BrokerStatus, RowStatus, Status
 from publisher.terminal.amounts import count, seconds
 
 COLOURS = {
-    "active": "green", "waking": "yellow", "falling asleep": "yellow", "hibernating": "blue", "unreachable": "red",
+    "active": "green", "draining": "green", "in line": "yellow", "waking": "yellow", "falling asleep": "yellow", "hibernating": "blue", "unreachable": "red",
     "open": "green", "connecting": "yellow", "registering": "yellow", "refused": "red", "closed": "red",
 }
-PASSING = ("waking", "falling asleep", "unreachable")  # states of which one wants to know for how long
+PASSING = ("draining", "in line", "waking", "falling asleep", "unreachable")  # states of which one wants to know for how long
 
 
 def show(status: Status) -> None:
@@ -26,7 +26,7 @@ def show(status: Status) -> None:
         say("no broker", "red")
     say()
     if status.rows:
-        heads = ("NAME", "STATE", "SLOTS", "WAITING", "TOKENS/S", "SLEEPS IN", "REQUESTS", "LAST ERROR")
+        heads = ("NAME", "STATE", "SLOTS", "WAITING", "TOKENS/S", "SLEEPS IN", "WARM", "REQUESTS", "LAST ERROR")
         table(heads, [_row(one) for one in status.rows])
     else:
         say("nothing is published", "yellow")
@@ -52,9 +52,17 @@ def _row(one: RowStatus) -> tuple[Cell, ...]:
         Cell(count(one.waiting) if one.waiting else "-", right=True),
         Cell(f"{one.tokens_per_s:.1f}" if one.tokens_per_s else "-", right=True),
         Cell(seconds(one.sleeps_in_s) if one.sleeps_in_s is not None else "-", right=True),
+        Cell(_warm(one), right=True),
         Cell(f"{count(one.requests)}{failed}"),
         _error(one.last_error, one.last_error_ago_s),
     )
+
+
+def _warm(one: RowStatus) -> str:
+    """For how long its warm hours go on, or when they begin; nothing for one that has none."""
+    if one.warm_changes_in_s is None:
+        return "always" if one.warm else ""
+    return seconds(one.warm_changes_in_s) if one.warm else f"in {seconds(one.warm_changes_in_s)}"
 
 
 def _error(text: str, ago_s: float | None) -> Cell:

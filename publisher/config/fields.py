@@ -26,6 +26,14 @@ Slots = Annotated[int, must("be a whole number above 0", gt=0, le=1_000_000)]
 Port = Annotated[int, must("be a whole number from 1 to 65535", ge=1, le=65535)]
 
 Text = Annotated[str, must("not be empty", min_length=1)]
+_DAY = "(mon|tue|wed|thu|fri|sat|sun)"
+Days = Annotated[
+    str,
+    must('be days like "mon-fri" or "mon, wed, fri"', pattern=rf"^{_DAY}(-{_DAY})?( *, *{_DAY}(-{_DAY})?)*{END}"),
+]
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
+TimeOfDay = Annotated[str, must('be a time like "08:00"', pattern=rf"^{_TIME}{END}")]
+EndOfTime = Annotated[str, must('be a time like "18:00", up to "24:00"', pattern=rf"^({_TIME}|24:00){END}")]
 #: Goes into a header or a path: a line break, as of a careless ``export``, would break it.
 Line = Annotated[str, must("be one line without control characters", pattern=rf"^[^\x00-\x1f\x7f]*{END}")]
 PathOfFile = Annotated[str, must("be the path of a file", min_length=1)]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from publisher.backends.types import DEFAULT_URLS
 from publisher.config.address import check_address
+from publisher.config.hours import hours_of
 from publisher.config.mistake import Mistake, Place
 from publisher.config.recipe import recipes_of
 from publisher.config.schema import ModelEntry, ProviderEntry
 from publisher.config.secrets import Folder, check_written
-from publisher.config.values import MAX_WAIT_S, Pattern, Provider, Recipe
+from publisher.config.values import GROUP_WAIT_S, MAX_WAIT_S, Pattern, Provider, Recipe
 
 MODEL = "{model}"
 
@@ -46,7 +47,9 @@ def provider_of(entry: ProviderEntry, at: Place, folder: Folder) -> Provider:
         sleep=sleep,
         idle_s=entry.idleSeconds,
         min_awake_s=entry.minAwakeSeconds,
+        warm_hours=hours_of(entry.warmHours or (), (*at, "warmHours")),
         group=entry.group,
+        group_wait_s=GROUP_WAIT_S if entry.groupWaitSeconds is None else entry.groupWaitSeconds,
         canary="chat" if entry.canary is True else entry.canary or None,
     )
 
@@ -126,5 +129,9 @@ def _check_idling(entry: ProviderEntry, at: Place, wake: Recipe | None, sleep: R
             raise Mistake((*at, field), "needs a sleep recipe, or a wake recipe of type process")
     if sleep is not None and wake is None:
         raise Mistake((*at, "sleep"), "needs a wake recipe as well: nothing else could wake it again")
+    if entry.groupWaitSeconds is not None and entry.group is None:
+        raise Mistake((*at, "groupWaitSeconds"), "needs a group: nothing else is waited for")
+    if entry.warmHours is not None and wake is None:
+        raise Mistake((*at, "warmHours"), "needs a wake recipe")
     if entry.canary and wake is None:
         raise Mistake((*at, "canary"), "needs a wake recipe: it tries the server after a wake")

@@ -14,6 +14,8 @@ from publisher.backends.types import TYPES
 from publisher.config.fields import (
     Address,
     AddressOfBroker,
+    Days,
+    EndOfTime,
     Environment,
     Line,
     ModelName,
@@ -24,10 +26,11 @@ from publisher.config.fields import (
     SecondsOrZero,
     Slots,
     Text,
+    TimeOfDay,
     must,
 )
 from publisher.config.recipe_schema import Arguments, Directory, Sleep, Wake
-from publisher.config.values import MIN_AWAKE_S, TOOL_IDLE_S, TOOL_SLOTS, TOOL_TIMEOUT_S
+from publisher.config.values import GROUP_WAIT_S, MIN_AWAKE_S, TOOL_IDLE_S, TOOL_SLOTS, TOOL_TIMEOUT_S
 
 Tier = Literal["fast", "heavy"]
 Aliases = Annotated[
@@ -66,6 +69,17 @@ class ModelEntry(Entry):
     description: Description = None
     tier: Annotated[Tier | None, Meta(description="Which class of LLM these are.")] = None
     slots: Annotated[Slots | None, Meta(description="Requests at once, for each of them.")] = None
+
+
+class HoursEntry(Entry):
+    """A time of the week in which an LLM is kept awake."""
+
+    from_: Annotated[TimeOfDay, Meta(description="When it begins.")] = field(name="from")
+    to: Annotated[EndOfTime, Meta(description="When it ends; not after from: on the next day.")]
+    days: Annotated[Days, Meta(description="On which it begins: days and ranges of days. Left out: every day.")] = "mon-sun"
+    timezone: Annotated[
+        Text | None, Meta(description='The clock that counts, like "Europe/Berlin". Left out: this machine\'s.')
+    ] = None
 
 
 class ProviderEntry(Entry):
@@ -109,8 +123,16 @@ class ProviderEntry(Entry):
     minAwakeSeconds: Annotated[
         SecondsOrZero, Meta(description="Once awake, it stays awake for at least so long.")
     ] = MIN_AWAKE_S
+    warmHours: Annotated[
+        Annotated[list[HoursEntry], must("hold at least one time", min_length=1)] | None,
+        Meta(description="When it is woken without being asked for, and not put to sleep for want of work."),
+    ] = None
     group: Annotated[
         Name | None, Meta(description="Of those with the same group, as on one GPU, only one is awake at a time.")
+    ] = None
+    groupWaitSeconds: Annotated[
+        SecondsOrZero | None,
+        Meta(description=f"Asked for, it lets another one of its group take work for so long yet. Left out: {GROUP_WAIT_S:g}."),
     ] = None
     canary: Annotated[
         bool | Literal["chat", "completions", "embeddings"],

@@ -13,6 +13,7 @@ from broker import wire
 
 MAX_WAIT_S = 60.0
 MIN_AWAKE_S = 10.0
+GROUP_WAIT_S = 60.0
 TOOL_SLOTS = 4
 TOOL_IDLE_S = 300.0
 TOOL_TIMEOUT_S = 60.0
@@ -126,6 +127,19 @@ class Pattern:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmHours:
+    """A time of the week in which a model is kept awake.
+
+    Minutes of the day, the end up to 1440. An end that is not after the beginning is the next day's.
+    """
+
+    days: frozenset[int]  # on which it begins; 0 is Monday
+    begins_min: int
+    ends_min: int
+    timezone: str | None = None  # None: the machine's
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """One model of one LLM server, or, with ``patterns``, as many as those match.
 
@@ -148,7 +162,9 @@ class Provider:
     sleep: Recipe | None = None
     idle_s: float | None = None  # asleep after so long without work; None: never by itself
     min_awake_s: float = MIN_AWAKE_S
+    warm_hours: tuple[WarmHours, ...] = ()  # awake by the calendar
     group: str | None = None  # of those with the same group only one is awake at a time
+    group_wait_s: float = GROUP_WAIT_S  # so long it lets another one of them go on taking work
     canary: Operation | None = None  # after a wake, one token of this is generated before waiters are let in
 
     def entry(self, status: str, slots: int, operations: tuple[str, ...] = ()) -> wire.ProviderEntry:

@@ -47,6 +47,7 @@ class Link:
         session_file: SessionFile,
         activity: Activity,
         idle_again: Callable[[], None],
+        registered: Callable[[], None],
         timers: Timers,
     ) -> None:
         self.url = broker.url
@@ -57,7 +58,7 @@ class Link:
         self._timers = timers
         retry = functools.partial(Backoff, timers.retry_first_s, timers.retry_most_s)
         results_retry = functools.partial(Backoff, timers.results_retry_first_s, timers.results_retry_most_s)
-        self._registrar = Registrar(broker, roster, beside, session_file, retry(), timers.slow_retry_s)
+        self._registrar = Registrar(broker, roster, beside, session_file, registered, retry(), timers.slow_retry_s)
         self._worker = Worker(
             roster, tools, broker, activity, idle_again, self._registrar.woken, timers.accept_after_s, results_retry
         )
@@ -121,7 +122,7 @@ class Link:
         return told is None or told == endpoint.status or endpoint.name in self._worker.waking
 
     async def tell(self, endpoint: Endpoint, status: str) -> bool:
-        """False when the broker has work for it, and so does not agree that it sleeps."""
+        """False when the broker does not agree: it has work for one that is to sleep, or does not know the word."""
         if self._registrar.told.get(endpoint.name) in (None, status):
             return True
         return await self._registrar.tell(endpoint.name, status)

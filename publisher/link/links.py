@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from publisher.link.link import Link
-from publisher.published.endpoint import ACTIVE, HIBERNATING, Endpoint
+from publisher.published.endpoint import ACTIVE, DRAINING, HIBERNATING, Endpoint
 
 
 class Links:
@@ -39,6 +39,14 @@ class Links:
     async def agree(self, endpoint: Endpoint) -> bool:
         """Tells that it sleeps; False when a broker has work for it, and then nobody believes that it sleeps."""
         answers = await asyncio.gather(*(link.tell(endpoint, HIBERNATING) for link in self))
+        if all(answers):
+            return True
+        await asyncio.gather(*(link.tell(endpoint, endpoint.status_awake) for link in self))
+        return False
+
+    async def drain(self, endpoint: Endpoint) -> bool:
+        """Tells that it takes no new work; False when a broker does not know that word, and then it takes work from all."""
+        answers = await asyncio.gather(*(link.tell(endpoint, DRAINING) for link in self))
         if all(answers):
             return True
         await asyncio.gather(*(link.tell(endpoint, ACTIVE) for link in self))

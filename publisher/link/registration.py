@@ -20,7 +20,7 @@ from publisher.link.beside import Beside
 from publisher.link.client import Broker, Refused, Unavailable
 from publisher.link.session import SessionFile
 from publisher.link.trouble import Trouble
-from publisher.published.endpoint import ACTIVE
+from publisher.published.endpoint import ACTIVE, DRAINING
 from publisher.published.roster import Roster
 
 SHORTEST_HEARTBEAT_S = 0.01
@@ -36,6 +36,7 @@ class Registrar:
         roster: Roster,
         beside: Beside,
         session_file: SessionFile,
+        registered: Callable[[], None],
         backoff: Backoff,
         slow_retry_s: float,
     ) -> None:
@@ -50,6 +51,7 @@ class Registrar:
         self._broker = broker
         self._roster = roster
         self._file = session_file
+        self._registered = registered
         self._backoff = backoff
         self._slow_retry_s = slow_retry_s
         self._heartbeat_s = 30.0
@@ -104,19 +106,24 @@ class Registrar:
         self.told[name] = ACTIVE
 
     async def tell(self, name: str, status: str) -> bool:
-        """False when the broker has work for it, and so does not agree. One that is away hears it later."""
+        """False when the broker has work for it, and so does not agree, or does not know that word. One that is away
+        hears it later."""
         async with self._turn:
-            if self.silent:
+            if self.silent or self.told.get(name) == status:  # while this waited, somebody else said the same
                 return True
             try:
                 await self._broker.status(name, status)
             except Refused as err:
-                if err.status == 409:
+                if err.status == 409 or (err.status == 422 and status == DRAINING):
                     return False
                 log.warning('"%s" could not be reported %s: %s', name, status, err)
             except Unavailable as err:
                 self.told[name] = UNSURE
                 log.warning('"%s" could not be reported %s: %s', name, status, err)
+            except asyncio.CancelledError:
+                if name in self.told:
+                    self.told[name] = UNSURE
+                raise
             else:
                 self.told[name] = status
                 log.debug('"%s" is told as %s', name, status)
@@ -232,6 +239,7 @@ class Registrar:
         self._heartbeat_s = max(registered.heartbeat_seconds, SHORTEST_HEARTBEAT_S)
         self._file.save(registered.provider_session_id)
         log.info("registered at %s as session %s", self._broker.url, registered.provider_session_id)
+        self._registered()  # what woke or fell asleep while the answer was on its way
 
     def _enter(self, state: str) -> None:
         if state != self.state:

@@ -1,1 +1,1 @@
-"""Awake and asleep: waking, falling asleep, exclusive groups, and the looks that keep the word true."""
+"""Awake and asleep: waking, falling asleep, exclusive groups, warm hours, and the looks that keep the word true."""

@@ -1,7 +1,8 @@
 """An exclusive group: several models on one GPU, of which one is awake at a time.
 
-Waking one puts the others to sleep first. One with work is never disturbed: it is
-waited for. The members' own rules (idle, minimum awake time) stay theirs.
+Those that are to wake take turns, in order of arrival. The one that is awake goes
+on serving what it is asked until it has no work, or was waited for long enough;
+so requests for several models are served model by model, with few swaps.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from publisher.failures import WakeFailed
+from publisher.power.room import make_room
 
 if TYPE_CHECKING:
     from publisher.power.power import Power
@@ -30,22 +31,19 @@ class Group:
         self._members.discard(member)
 
     @contextlib.asynccontextmanager
-    async def alone(self, member: Power, within_s: float) -> AsyncIterator[None]:
-        """The others sleep, and none of them wakes meanwhile. ``WakeFailed`` when they stay busy for too long."""
-        awake: Power | None = None
-        try:
-            async with asyncio.timeout(within_s):
-                await self._turn.acquire()
-                try:
-                    for awake in [one for one in self._members if one.model is not member.model]:
-                        await awake.make_room()
-                except BaseException:
-                    self._turn.release()
-                    raise
-        except TimeoutError:
-            busy = f'"{awake.name}" is busy' if awake else "another one is waking"
-            raise WakeFailed(f'group "{self.name}": {busy} and was so for {within_s:g} s; try again later') from None
-        try:
+    async def alone(self, member: Power, patience_s: float, give_up_s: float) -> AsyncIterator[None]:
+        """The others sleep, and none of them wakes meanwhile. The times count from the turn: see ``make_room``."""
+        async with self._turn:
+            await self._clear(member, patience_s, give_up_s)
             yield
+
+    async def _clear(self, member: Power, patience_s: float, give_up_s: float) -> None:
+        others = [one for one in self._members if one.model is not member.model]
+        # At once: two that mean one model have work together, so neither would ever be idle alone.
+        rooms = [asyncio.create_task(make_room(one, self.name, patience_s, give_up_s)) for one in others]
+        try:
+            await asyncio.gather(*rooms)
         finally:
-            self._turn.release()
+            for room in rooms:
+                room.cancel()
+            await asyncio.gather(*rooms, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Puts to sleep what had no work for its time. Never anything with work, and never what just woke.
+"""Puts to sleep what had no work for its time. Never anything with work, what just woke, or what has its warm hours.
 
 Whether there is work at a broker is not known here: falling asleep is agreed with
 the brokers, and called off when one has some.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Iterable
 
 from publisher.failures import TaskFailed
@@ -20,7 +21,8 @@ def sleeps_in_s(endpoint: Endpoint) -> float | None:
     idle_s, power = endpoint.provider.idle_s, endpoint.power
     if idle_s is None or not power.can_sleep or power.state is not State.AWAKE or not power.idle:
         return None
-    return max(0.0, power.last_used + idle_s - power.clock(), power.stays_awake_s)
+    left_s = max(0.0, power.last_used + idle_s - power.clock(), power.stays_awake_s, endpoint.hours.left_s)
+    return left_s if left_s < math.inf else None
 
 
 class Idle:

@@ -36,16 +36,20 @@ class Power:
         group: Group | None = None,
         clock: Callable[[], float] = time.monotonic,
         model: object = None,
+        drain: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self.name = name
         self.model = self if model is None else model  # the same for all that mean the same model of the same server
         self.state = State.AWAKE
+        self.draining = False  # awake, and gets no new work
+        self.told_to_sleep = False  # by hand, and nobody asked for it since
         self.clock = clock
         self.since = self.last_used = clock()
         self._ways = ways
         self._limits = limits
         self._busy = busy
         self._agree = agree
+        self._drain = drain
         self._beat = beat
         self._changed = changed
         self._activity = activity
@@ -66,6 +70,11 @@ class Power:
     @property
     def moving(self) -> bool:
         return self._waking is not None or self._falling is not None
+
+    @property
+    def in_line(self) -> bool:
+        """It is to wake when its group's turn comes to it."""
+        return self._group is not None and self._waking is not None and self.state is State.ASLEEP
 
     @property
     def idle(self) -> bool:
@@ -100,7 +109,7 @@ class Power:
             else:
                 await self.up()
 
-    async def down(self) -> None:
+    async def down(self, by_hand: bool = False) -> None:
         """Puts it to sleep. Raises ``TaskFailed`` ("busy") when there is work, ``SleepFailed``."""
         if not self.can_sleep:
             missing = "sleep" if self._ways.sleep is None else "wake"
@@ -113,18 +122,19 @@ class Power:
             self._falling = asyncio.create_task(self._fall(), name=f"sleep {self.name}")
             self._falling.add_done_callback(self._fallen)
         await self._end_of(self._falling, SleepFailed)
+        self.told_to_sleep = by_hand
 
-    async def make_room(self) -> None:
-        """Asleep, for another one of its group; waits as long as there is work."""
-        while self.state is not State.ASLEEP:
-            try:
-                if self.idle and not self.stays_awake_s:
-                    await self.down()
-                    return
-            except TaskFailed as err:
-                if err.code != "busy":
-                    raise WakeFailed(f"\"{self.name}\" did not make room: {err}") from None
-            await asyncio.sleep(min(self._limits.poll_s, max(self.stays_awake_s, 0.05)))
+    async def hold_back(self) -> bool:
+        """Asks the brokers to give it no new work until ``go_on``; False when one cannot do that."""
+        self.draining = self._drain is not None
+        if self.draining and not await self._drain():
+            self.draining = False
+        return self.draining
+
+    def go_on(self) -> None:
+        if self.draining:
+            self.draining = False
+            self._changed()
 
     def follow(self, before: Iterable[asyncio.Task[None]]) -> None:
         """What it takes the place of is still being stopped: until that is over, nothing goes to the backend."""
@@ -161,7 +171,7 @@ class Power:
         if self._group is None:
             await self._wake_alone()
         else:
-            async with self._group.alone(self, self._limits.max_wait_s):
+            async with self._group.alone(self, self._limits.group_wait_s, self._limits.max_wait_s):
                 await self._wake_alone()
         return round((self.clock() - began) * 1000)
 
@@ -245,4 +255,5 @@ class Power:
         if state is not self.state:
             self.state = state
             self.since = self.clock()
+            self.told_to_sleep = self.told_to_sleep and state is State.ASLEEP
             self._changed()

@@ -33,3 +33,4 @@ class Limits:
     poll_s: float
     settle_s: float
     canary_s: float
+    group_wait_s: float = 60.0

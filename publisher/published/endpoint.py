@@ -13,6 +13,7 @@ import msgspec
 
 from publisher.backends.seam import Backend
 from publisher.config.values import Provider
+from publisher.power.hours import Hours
 from publisher.power.power import Power
 from publisher.power.ways import State
 from publisher.published.processes import Held
@@ -21,6 +22,7 @@ from publisher.published.slots import Slots
 log = logging.getLogger("publisher")
 
 ACTIVE = "active"
+DRAINING = "draining"
 HIBERNATING = "hibernating"
 MISSES = 2  # one failed look may be a hiccup
 
@@ -38,6 +40,7 @@ class Endpoint:
         self.name = provider.name
         self.backend = backend
         self.slots = slots
+        self.hours = Hours(provider.warm_hours)
         self.held = held  # the process that its recipe runs
         self.gone = False  # published no more: what still runs on it may end
         self.model_json = msgspec.Raw(msgspec.json.encode(provider.model))
@@ -51,7 +54,12 @@ class Endpoint:
     @property
     def status(self) -> str:
         """What a broker is to know of it."""
-        return ACTIVE if self.power.state is State.AWAKE else HIBERNATING
+        return self.status_awake if self.power.state is State.AWAKE else HIBERNATING
+
+    @property
+    def status_awake(self) -> str:
+        """The same, taken as awake: while it falls asleep that may be called off."""
+        return DRAINING if self.power.draining else ACTIVE
 
     @property
     def log_file(self) -> str | None:

@@ -78,6 +78,7 @@ class Maker:
                 activity=self._activity,
                 group=self._group(provider.group),
                 model=endpoint.slots,
+                drain=lambda: self._drain(endpoint),
             )
 
         return Endpoint(provider, backend, self._slots_of(provider), power, held)
@@ -85,6 +86,9 @@ class Maker:
     async def _agree(self, endpoint: Endpoint) -> bool:
         # The name of one that is gone may be another's by now: brokers are told of that one.
         return endpoint.gone or await self._links.agree(endpoint)
+
+    async def _drain(self, endpoint: Endpoint) -> bool:
+        return endpoint.gone or await self._links.drain(endpoint)
 
     def _changed(self, endpoint: Endpoint) -> None:
         endpoint.moved()
@@ -112,5 +116,5 @@ class Maker:
         return Limits(
             max_wait_s=provider.max_wait_s, min_awake_s=provider.min_awake_s,
             poll_s=min(timers.wake_poll_s, timers.process_poll_s) if own else timers.wake_poll_s,
-            settle_s=timers.settle_s, canary_s=timers.canary_s,
+            settle_s=timers.settle_s, canary_s=timers.canary_s, group_wait_s=provider.group_wait_s,
         )

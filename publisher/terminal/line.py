@@ -26,7 +26,7 @@ class Glyphs:
 
 
 CHIPS = {
-    "active": "●", "waking": "◐", "falling asleep": "◑", "hibernating": "○", "unreachable": "✗",
+    "active": "●", "draining": "●", "in line": "◐", "waking": "◐", "falling asleep": "◑", "hibernating": "○", "unreachable": "✗",
     "open": "●", "connecting": "◐", "registering": "◐", "refused": "✗", "closed": "○",
 }
 PLAIN_CHIPS = {"●": "*", "◐": "~", "◑": "~", "○": "o", "✗": "x"}
@@ -34,7 +34,7 @@ UNICODE = Glyphs(None, CHIPS, "━", "─", "…", "·")
 ASCII = Glyphs("ascii", {state: PLAIN_CHIPS[chip] for state, chip in CHIPS.items()}, "#", "-", "..", "-")
 
 STYLES = {
-    "active": "green", "waking": "yellow", "falling asleep": "yellow", "hibernating": "blue", "unreachable": "red",
+    "active": "green", "draining": "green", "in line": "yellow", "waking": "yellow", "falling asleep": "yellow", "hibernating": "blue", "unreachable": "red",
     "open": "green", "connecting": "yellow", "registering": "yellow", "refused": "red", "closed": "dim",
 }
 

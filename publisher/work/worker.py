@@ -179,5 +179,5 @@ class Worker:
     @staticmethod
     async def _sleep(endpoint: Endpoint, out: Outgoing) -> None:
         began = time.monotonic()
-        await endpoint.power.down()
+        await endpoint.power.down(by_hand=True)
         out.value({"ok": True, "ms": round((time.monotonic() - began) * 1000)})

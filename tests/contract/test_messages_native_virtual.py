@@ -214,3 +214,17 @@ async def test_operations_that_make_no_sense_are_refused(redis_real, operations)
         status, answer, _ = await provider.post("/_provider-register", {"providers": [{"name": "n", "operations": operations}]})
         assert status in (400, 422) and "operations" in answer["error"]["message"]
         assert (await broker.call("GET", f"{BASE}/n"))[0] == 404
+
+
+@pytest.mark.parametrize("name", ["claude-x", "model of m"])
+async def test_a_name_that_means_one_llm_is_asked_in_its_own_words_as_that_llm_is(redis_at, name):
+    async with replica(redis_at) as broker, Provider(broker, "m", aliases=["claude-x"], model="model of m", **TAKES) as provider:
+        frame, status, answer, _ = await answered(broker, provider, {"id": "msg_1"}, model=name, **OWN)
+        assert (frame["operation"], frame["llmName"], status, answer) == ("messages", "m", 200, {"id": "msg_1"})
+
+
+async def test_a_pool_is_asked_in_the_words_that_all_understand(redis_at):
+    async with replica(redis_at) as broker, Provider(broker, "m", **TAKES) as provider:
+        await broker.call("POST", "/api/v1/pools", {"name": "p", "members": [{"llm": "m"}]})
+        frame, status, answer, _ = await answered(broker, provider, completion(content="Hi"), model="p")
+        assert (frame["operation"], status, answer["content"][0]["text"]) == ("chat", 200, "Hi")

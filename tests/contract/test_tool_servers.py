@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from broker.errors import PublisherOffline, Relayed, UnknownToolServer
+from broker.errors import PublisherOffline, Relayed
+from broker.unknown import UnknownToolServer
 from tests.support.agents import make_agent
 from tests.support.brokers import replica
 from tests.support.provider import BASE, Provider

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from publisher.config.file import read_config, read_config_and_files
-from publisher.config.values import BrokerAddress, Command, ConfigError, Http, Recipe
+from publisher.config.values import BrokerAddress, Command, ConfigError, Http, Recipe, WarmHours
 from tests.publisher.config.writing import PROVIDER, complaint, provider, read, write
 
 
@@ -16,7 +16,9 @@ def test_a_whole_file_is_read(tmp_path, monkeypatch):
         "providers": [
             {**PROVIDER, "type": "openai", "model": "qwen3", "apiKey": "k", "slots": 4, "tier": "heavy",
              "description": "d", "extraConfig": {"a": 1}, "aliases": ["b"], "idleSeconds": 600, "minAwakeSeconds": 0,
-             "group": "gpu", "canary": True,
+             "group": "gpu", "groupWaitSeconds": 0, "canary": True,
+             "warmHours": [{"days": "fri-mon, wed", "from": "22:00", "to": "24:00", "timezone": "Europe/Berlin"},
+                           {"from": "08:00", "to": "07:30"}],
              "wake": {"type": "http", "url": "http://10.0.0.50/wake", "headers": {"A": "b"}, "maxWaitSeconds": 5},
              "sleep": {"type": "command", "command": "/bin/stop", "args": ["now"], "timeoutSeconds": 7}},
             {"name": "hidden", "url": "http://127.0.0.1:1/v1"},
@@ -27,7 +29,10 @@ def test_a_whole_file_is_read(tmp_path, monkeypatch):
     assert [p.name for p in config.providers] == ["a"] and config.unpublished == 1
     told = config.providers[0]
     assert (told.model, told.slots, told.tier, told.max_wait_s, told.aliases) == ("qwen3", 4, "heavy", 5, ("b",))
-    assert (told.idle_s, told.min_awake_s, told.group, told.canary) == (600, 0, "gpu", "chat")
+    assert (told.idle_s, told.min_awake_s, told.group, told.group_wait_s, told.canary) == (600, 0, "gpu", 0, "chat")
+    assert told.warm_hours == (
+        WarmHours(frozenset({4, 5, 6, 0, 2}), 1320, 1440, "Europe/Berlin"), WarmHours(frozenset(range(7)), 480, 450),
+    )
     assert told.wake == Recipe((Http("http://10.0.0.50/wake", "POST", {"A": "b"}, ""),))
     assert told.sleep == Recipe((Command("/bin/stop", ("now",), 7),))
     assert config.agents[0].system_prompt == "x"
@@ -38,6 +43,7 @@ def test_what_is_left_out_has_its_default(tmp_path):
     told = provider(tmp_path)
     assert (told.model, told.type, told.slots, told.wake, told.sleep, told.tier) == ("a", "openai", None, None, None, None)
     assert (told.max_wait_s, told.idle_s, told.min_awake_s, told.canary, told.patterns) == (60, None, 10, None, ())
+    assert (told.group_wait_s, told.warm_hours) == (60, ())
 
 
 def test_null_is_the_same_as_left_out(tmp_path):

@@ -33,7 +33,8 @@ def world(real_server, tmp_path_factory):
         _failing_recipe() as (recipe_url, wakes),
         processes.stage(tmp_path_factory.mktemp("sdk"), ServerPlace(real_server)) as stage,
     ):
-        broker, backend = stage.broker(queue_length=1, upstream_allow="127.0.0.0/8"), stage.backend()
+        settings = {"queue_length": 1, "files_dir": stage.folder / "files", "upstream_allow": "127.0.0.0/8"}
+        broker, backend = stage.broker(**settings), stage.backend()
         broker.wait_ready()
         backend.wait_ready()
         # For those whose requests are translated, and can carry no script.

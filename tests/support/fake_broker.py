@@ -54,6 +54,7 @@ class FakeBroker:
         self.refuse: dict[str, list[tuple[int, str]]] = {}  # per call: answers to give first
         self.requests: dict[str, bytes] = {}
         self.hold_results: asyncio.Event | None = None
+        self.hold_registration: asyncio.Event | None = None
         self.lose_answers = 0  # results POSTs to take in and then hang up on
         self.pings = True
         self._changed = asyncio.Condition()
@@ -150,6 +151,9 @@ class FakeBroker:
         self.registrations.append(body)
         if refusal := await self._noted("register", request):
             return refusal
+        if self.hold_registration:
+            await self.tell()
+            await self.hold_registration.wait()
         self.session = body.get("providerSessionId") or f"s{len(self.registrations)}"
         answer = {"providerSessionId": self.session, "heartbeatSeconds": self.heartbeat_s, "protocol": 1,
                   "llms": [], "agents": [], "unknownField": 1}

@@ -12,8 +12,8 @@ import fakeredis
 import hiredis
 from redis.exceptions import NoScriptError, RedisError
 
-from broker.app import open_store, timers
 from broker.errors import StoreUnavailable
+from broker.open_store import job_limits, open_store, timers
 from broker.settings import Settings
 from broker.store import Store
 from broker.store.address import parse
@@ -25,7 +25,8 @@ _LASTING = re.compile(
     rb"(thread|thread-messages|thread-errors|threads-of):|"
     rb"(project|personality|prompt|project-agents|personality-agents|prompt-names|prompt-personalities|secret-projects):|"
     rb"projects$|personalities$|prompts$|project-ids$|personality-ids$|sessions$|"
-    rb"(llm|agent|secret|secret-llms|session|session-rows|session-tasks|llm-agents|model-llms|alias|load|expiring):|llms$|agents$|llm-ids$|agent-ids$|"
+    rb"(llm|pool|pools-of|agent|secret|secret-llms|session|session-rows|session-tasks|llm-agents|model-llms|alias|load|expiring):|llms$|agents$|pools$|llm-ids$|agent-ids$|"
+    rb"(job|jobs-of|queue|queue-tags):|jobs-queued$|job-timers$|queues$|hooks$|"
     rb"heartbeats$|secrets$|timers$|replicas$|pulse$|events$|arrivals$"
 )
 
@@ -108,9 +109,9 @@ class FakePlace(Place):
 
     def open_store(self, settings: Settings) -> Store:
         return Store(
-            FakeLink(self._server), FakeLink(self._server), FakeLink(self._server), self.redis(), namespace=settings.namespace,
+            *(FakeLink(self._server) for _ in range(4)), self.redis(), namespace=settings.namespace,
             timers=timers(settings), adoption=settings.adoption, queue_length=settings.queue_length,
-            queue_bytes=settings.queue_bytes, shebang=False,
+            queue_bytes=settings.queue_bytes, shebang=False, jobs=job_limits(settings),
         )
 
     def redis(self):

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from broker.http.context import LIMITS
-from broker.relay.relay import Call
+from broker.relay.call import Call
 from tests.support.brokers import Replica
 from tests.support.provider import Provider
 

@@ -64,6 +64,7 @@ def test_only_the_floor_knows_redis():
         ("broker/front_mcp/", ("broker.http", "broker.app", "broker.settings", "broker.commands")),
         ("broker/upstream/", ("broker.http", "broker.store", "broker.app", "broker.settings", "broker.commands")),
         ("broker/store/", ("broker.http", "broker.relay", "broker.app", "broker.settings", "broker.commands")),
+        ("broker/batches/", ("broker.http", "broker.upstream", "broker.app", "broker.settings", "broker.commands")),
         ("broker/embedded/", ("broker.http", "broker.relay", "broker.app", "broker.settings", "broker.commands")),
         ("broker/http/", ("broker.app", "broker.settings", "broker.commands", "broker.serve")),
     ],

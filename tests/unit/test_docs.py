@@ -31,7 +31,7 @@ from publisher import failures
 from publisher.cli.main import publisher as publisher_command
 from publisher.config.file import read_config
 from publisher.config.recipe_schema import Sleep, Wake
-from publisher.config.schema import AgentEntry, BrokerEntry, ConfigFile, ModelEntry, ProviderEntry, ToolEntry
+from publisher.config.schema import AgentEntry, BrokerEntry, ConfigFile, HoursEntry, ModelEntry, ProviderEntry, ToolEntry
 from scripts.racing.__main__ import main as sleep_race_command
 from tests.publisher.config.shown import secret_files, shown_configs, variables
 
@@ -179,6 +179,7 @@ def test_every_field_of_the_config_file_is_told():
     told(text, [name for name in fields_of(ConfigFile) if name not in entries])
     for name, kind in {**entries, "providers[].models": ModelEntry}.items():
         told(text, fields_of(kind, f"{name}[]."))
+    told(text, fields_of(HoursEntry))
 
 
 @pytest.mark.parametrize("kind", [*get_args(Wake), *get_args(Sleep)], ids=lambda kind: kind.__name__)

@@ -88,21 +88,21 @@ async def test_the_deadline_ends_it():
 
 async def test_the_line_has_a_time_of_its_own():
     it = exchange(queue_wait_s=0.03)
-    it.queued(1, waking=False)
+    it.queued(1, 1, waking=False)
     with pytest.raises(QueueWaitExceeded):
         await it.next()
 
 
 async def test_out_of_the_line_its_time_counts_no_more():
     it = exchange(queue_wait_s=0.05)
-    it.queued(1, waking=False)
+    it.queued(1, 1, waking=False)
     it.put(b"Q0:")
     assert await it.next(0.1) is None
 
 
 async def test_while_its_llm_wakes_the_lines_time_does_not_count():
     it = exchange(queue_wait_s=0.02)
-    it.queued(1, waking=True)
+    it.queued(1, 1, waking=True)
     assert await it.next(0.06) is None
 
 

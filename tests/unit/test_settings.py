@@ -26,7 +26,7 @@ def test_a_channel_is_commented_at_least_every_fifteen_seconds():
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_is_an_environment_variable(name):
-    text = {"auth": "required", "adoption": "any", "log_format": "json", "log_level": "error", "port": "7", "redis_url": "redis://x"}.get(name, "7")
+    text = {"auth": "required", "adoption": "any", "resumable": "always", "log_format": "json", "log_level": "error", "port": "7", "redis_url": "redis://x"}.get(name, "7")
     settings = Settings.load({variable(name): text})
     assert getattr(settings, name) != Settings.model_fields[name].default
     assert str(getattr(settings, name)).removesuffix(".0") == text

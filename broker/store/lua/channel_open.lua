@@ -44,6 +44,10 @@ for _, entry in ipairs(call('XRANGE', P .. 'session-tasks:' .. sid, '-', '+')) d
   end
 end
 for _, member in ipairs(call('SMEMBERS', P .. 'session-rows:' .. sid)) do
-  if string.sub(member, 1, 4) == 'llm:' then attend(string.sub(member, 5), sid, now, tonumber(ARGV[6]), tonumber(ARGV[9])) end
+  if string.sub(member, 1, 4) == 'llm:' then
+    local llm = string.sub(member, 5)
+    rerank(llm)
+    attend(llm, sid, now, tonumber(ARGV[6]), tonumber(ARGV[9]))
+  end
 end
 return 'ok'

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- What falls due, for all replicas: tasks past their end or never accepted, grace periods, wakes
--- past their limit, replicas that died. Every replica calls it; whoever comes first does it.
+-- past their limit, kept tasks that nobody came back to, replicas that died. Every replica calls it; whoever comes first does it.
 -- ARGV: limit, accept_ms, grace_ms, expire_ms, steady_ms (after an outage, seen as a gap in the
 --       pulse, replicas get so long to come back before one is called dead)
 -- Returns: how many things were done
@@ -47,6 +47,7 @@ for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'timers', '-inf', int(now), '
   local kind, id = string.match(member, '^(%a+):(.*)$')
   if kind == 'task' then task_due(id) end
   if kind == 'grace' then grace_due(id) end
+  if kind == 'orphan' then orphan_due(id, accept_ms) end
   if kind == 'wake' then wake_failed(id, 'wake_failed', 'the wake did not end within its limit') end
   done = done + 1
 end
@@ -73,7 +74,7 @@ for _, dead in ipairs(call('ZRANGEBYSCORE', P .. 'replicas', '-inf', int(now), '
   end
   for _, tid in ipairs(call('SRANDMEMBER', P .. 'asked:' .. dead, limit)) do
     call('SREM', P .. 'asked:' .. dead, tid)
-    cancel(tid, 'client gone', accept_ms)
+    abandon(tid, dead, now, accept_ms)
     left = left + 1
   end
   for _, id in ipairs(call('SRANDMEMBER', P .. 'turns:' .. dead, limit)) do

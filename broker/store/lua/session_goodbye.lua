@@ -9,6 +9,7 @@ rest_rows(sid, now_ms(), tonumber(ARGV[3]))
 for _, member in ipairs(call('SMEMBERS', P .. 'session-rows:' .. sid)) do
   if string.sub(member, 1, 4) == 'llm:' then
     refuse_line(string.sub(member, 5), failure(503, 'publisher_offline', OFFLINE))
+    tend(call('SMEMBERS', P .. 'pools-of:' .. string.sub(member, 5)), failure(503, 'publisher_offline', OFFLINE), now_ms())
   end
 end
 emit('session.goodbye', sid, '')

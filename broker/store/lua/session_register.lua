@@ -1,6 +1,6 @@
 #!lua
 -- Registers a session's rows, all or nothing: every entry is judged before the first is written.
--- ARGV: sid, owner, entries (JSON {llms: [{name, id, initial, fields}], agents: [{name, id, llm ('' = none:
+-- ARGV: sid, owner, entries (JSON {llms: [{name, id, initial, hold, fields}], agents: [{name, id, llm ('' = none:
 --       its fields name a model), fields}]}, fields ready to store; tool servers are LLMs by name), replace (0|1), accepts (0|1), adoption (owner|any),
 --       accept_ms, stale_ms, expire_ms, wake_limit_ms
 -- Returns: {'ok'} · {'foreign'} · {'refused', family, name, why}; why: public | held | owner |
@@ -77,7 +77,8 @@ local function write(family, e, verdict)
   call('HSET', key, 'session', sid, 'status', e.initial, 'updatedAt', int(now))
   -- The owner stays with an adopted agent; an LLM row follows its publisher.
   if family == 'llm' or verdict ~= 'adopt' then call('HSET', key, 'owner', owner) end
-  call('HDEL', key, 'inactiveSince', 'before')
+  call('HDEL', key, 'inactiveSince', 'before', 'hold')
+  if e.hold then call('HSET', key, 'hold', '1') end
   if e.fields.aliases then rename(e.name, e.fields.aliases) end
   if e.fields.project then attach(e.name, 'project', e.fields.project) end
   if family == 'llm' and (e.fields.model or verdict == 'insert') then serve(e.name, e.fields.model or e.defaults.model) end
@@ -117,5 +118,7 @@ if call('EXISTS', P .. 'session-rows:' .. sid) == 0 then
   drop_session(sid)
   return { 'ok' }
 end
+local read = {}
+for _, e in ipairs(entries.llms) do settle(e.name, read) end
 for _, e in ipairs(entries.llms) do attend(e.name, sid, now, accept_ms, tonumber(ARGV[10])) end
 return { 'ok' }

@@ -14,7 +14,8 @@ if refusal ~= '' then
     tid = asked .. '.' .. number
   end
 end
-local t = call('HMGET', P .. 'task:' .. tid, 'owner', 'reply', 'llm')
+local t = call('HMGET', P .. 'task:' .. tid, 'owner', 'reply', 'llm', 'keep')
 if not t[1] or (owner ~= '' and t[1] ~= owner) then return 'gone' end
+if refusal == '' and t[4] then refusal = failure(499, 'request_cancelled', reason) end
 if refusal ~= '' then tell(t[2], tid, refusal) end
 return cancel(tid, reason, tonumber(ARGV[5]), ARGV[6] == '1')

@@ -12,7 +12,7 @@ local answers, replies, freed = {}, {}, {}
 
 local function take(tid, seq, count, flag, parts, note)
   local key = P .. 'task:' .. tid
-  local t = call('HMGET', key, 'session', 'next', 'state', 'llm', 'reply', 'kind', 'entry', 'started', 'ends')
+  local t = call('HMGET', key, 'session', 'next', 'state', 'llm', 'reply', 'kind', 'entry', 'started', 'ends', 'keep')
   if t[1] ~= sid then return '404' end
   if flag == 'a' then
     if t[3] == 'sent' and t[9] then
@@ -43,7 +43,11 @@ local function take(tid, seq, count, flag, parts, note)
     call('HSET', key, 'state', t[3] == 'sent' and 'running' or t[3], 'spoke', '1')
   end
   if t[3] == 'sent' and flag == 'c' then call('ZADD', P .. 'timers', t[9], 'task:' .. tid) end
-  if t[5] and t[3] ~= 'cancelling' then
+  local over = false
+  if t[10] and t[3] ~= 'cancelling' then
+    parts, over = keep_parts(tid, parts)
+  end
+  if t[5] and t[5] ~= '' and t[3] ~= 'cancelling' then
     local reply = replies[t[5]] or {}
     replies[t[5]] = reply
     reply[#reply + 1] = tid
@@ -52,6 +56,10 @@ local function take(tid, seq, count, flag, parts, note)
   if flag == 'e' then
     forget(tid, sid, t[4], t[7], t[5])
     freed[t[4]] = now - tonumber(t[8] or now)
+  elseif over then
+    -- There was no room for more.
+    cancel(tid, 'too large', accept_ms)
+    return 'cancelled'
   end
   return t[3] == 'cancelling' and 'cancelled' or '200'
 end
@@ -61,8 +69,8 @@ for i = 5, #ARGV, 6 do
 end
 for replica, reply in pairs(replies) do
   if not call('XADD', P .. 'reply:' .. replica, 'NOMKSTREAM', '*', unpack(reply)) then
-    -- Whoever asked is gone with its replica: stop the work instead of feeding nobody.
-    for i = 1, #reply, 2 do cancel(reply[i], 'client gone', accept_ms) end
+    -- Whoever asked is gone with its replica: stop the work instead of feeding nobody, unless it is kept.
+    for i = 1, #reply, 2 do abandon(reply[i], replica, now, accept_ms) end
   end
 end
 for llm, took in pairs(freed) do promote(llm, now, accept_ms, took) end

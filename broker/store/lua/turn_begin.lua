@@ -37,7 +37,7 @@ if next(failed) then
 end
 local bytes = #said
 for _, message in ipairs(messages) do bytes = bytes + #message end
-for i = 7, #told do bytes = bytes + #told[i] end
+for i = 8, #told do bytes = bytes + #told[i] end
 if bytes > limit then return { 'too_long', int(bytes) } end
 
 local turn = int(tonumber(t[5]) + 1)

@@ -68,7 +68,7 @@ def test_what_the_schema_refuses_the_reader_refuses_and_the_other_way_round(tmp_
     between_fields = ("beside", "native works", "is for waking", "is for putting", "stops the process", "one process",
                       "has the same", "must hold {model}", "needs a", "that can be called", "takes models out",
                       "process cannot", "belongs into wake", "which only a pattern", "url: is missing", "name: is missing",
-                      "holds a ${", "unloads the model at once")
+                      "holds a ${", "unloads the model at once", "no time zone", "is when it begins")
     for at in places(FULL):
         for value in WRONG if at else ():
             written = changed(at, value)

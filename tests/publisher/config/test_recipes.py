@@ -18,6 +18,7 @@ from tests.publisher.config.writing import provider, refusal
 
 MAC = "aa:bb:cc:dd:ee:ff"
 RUN = {"type": "process", "command": "llama-server"}
+DAY = {"from": "08:00", "to": "18:00"}
 
 
 def test_every_kind_can_wake(tmp_path):
@@ -157,6 +158,25 @@ def test_times_as_ollama_reads_them(tmp_path, time):
         ({"wake": RUN, "idleSeconds": 0}, "idleSeconds: must be a number above 0"),
         ({"wake": RUN, "idleSeconds": "inf"}, "idleSeconds: must be a number above 0"),
         ({"wake": RUN, "minAwakeSeconds": -1}, "minAwakeSeconds: must be a number, 0 or more"),
+        ({"wake": RUN, "groupWaitSeconds": 5}, "groupWaitSeconds: needs a group: nothing else is waited for"),
+        ({"wake": RUN, "group": "g", "groupWaitSeconds": -1}, "groupWaitSeconds: must be a number, 0 or more"),
+        ({"warmHours": [DAY]}, "warmHours: needs a wake recipe"),
+        ({"wake": RUN, "warmHours": []}, "warmHours: must hold at least one time"),
+        ({"wake": RUN, "warmHours": DAY}, "warmHours: must be a list [ … ]"),
+        ({"wake": RUN, "warmHours": [{"from": "08:00"}]}, "warmHours[0].to: is missing"),
+        ({"wake": RUN, "warmHours": [DAY | {"from": "8:00"}]}, 'warmHours[0].from: must be a time like "08:00"'),
+        ({"wake": RUN, "warmHours": [DAY | {"from": "24:00"}]}, 'warmHours[0].from: must be a time like "08:00"'),
+        ({"wake": RUN, "warmHours": [DAY | {"to": "24:01"}]}, 'warmHours[0].to: must be a time like "18:00", up to "24:00"'),
+        ({"wake": RUN, "warmHours": [DAY | {"to": "08:00"}]},
+         'warmHours[0].to: is when it begins: the whole day is from "00:00" to "24:00"'),
+        ({"wake": RUN, "warmHours": [DAY | {"days": "mon-friday"}]},
+         'warmHours[0].days: must be days like "mon-fri" or "mon, wed, fri"'),
+        ({"wake": RUN, "warmHours": [DAY, DAY | {"timezone": "Europe/Atlantis"}]},
+         'warmHours[1].timezone: is no time zone that this machine knows: write one like "Europe/Berlin"'),
+        ({"wake": RUN, "warmHours": [DAY | {"timezone": "Europe"}]},
+         'warmHours[0].timezone: is no time zone that this machine knows: write one like "Europe/Berlin"'),
+        ({"wake": RUN, "warmHours": [DAY | {"timezone": "../../etc/passwd"}]},
+         'warmHours[0].timezone: is no time zone that this machine knows: write one like "Europe/Berlin"'),
         ({"canary": True}, "canary: needs a wake recipe: it tries the server after a wake"),
         ({"wake": RUN, "canary": "chatt"}, 'canary: must be true, false, "chat", "completions" or "embeddings"'),
     ],

@@ -61,6 +61,7 @@ FULL = {
         PROVIDER | {
             "name": "one", "type": "ollama", "model": "m", "apiKey": "x", "slots": 2, "aliases": ["b"], "tier": "fast",
             "description": "x", "extraConfig": {"a": 1}, "idleSeconds": 5, "minAwakeSeconds": 5, "group": "g", "canary": "chat",
+            "groupWaitSeconds": 5, "warmHours": [{"days": "mon", "from": "08:00", "to": "18:00", "timezone": "UTC"}],
             "wake": {"type": "steps", "maxWaitSeconds": 5, "steps": [
                 {"type": "http", "url": "http://x", "method": "GET", "headers": {"A": "b"}, "body": "x"},
                 {"type": "command", "command": "x", "args": ["x"], "timeoutSeconds": 5, "env": {"A": "b"}, "directory": "x"},

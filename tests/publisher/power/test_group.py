@@ -23,22 +23,29 @@ class GPU:
         self.most = 0
         self.order: list[str] = []
 
-    def model(self, name: str, *, awake: bool = False, max_wait_s: float = 60.0, min_awake_s: float = 0.0) -> Model:
+    def model(
+        self, name: str, *, awake: bool = False, max_wait_s: float = 60.0, min_awake_s: float = 0.0, group_wait_s: float = 60.0,
+        knows: bool = True, model: object = None,
+    ) -> Model:
         if awake:
             self.loaded.add(name)
-        return Model(self, name, Limits(max_wait_s, min_awake_s, poll_s=0.1, settle_s=10.0, canary_s=1.0))
+        limits = Limits(max_wait_s, min_awake_s, poll_s=0.1, settle_s=10.0, canary_s=1.0, group_wait_s=group_wait_s)
+        return Model(self, name, limits, knows, model)
 
 
 class Model:
-    def __init__(self, gpu: GPU, name: str, limits: Limits) -> None:
+    """``knows``: its brokers can hold work back. ``held``: whether they do."""
+
+    def __init__(self, gpu: GPU, name: str, limits: Limits, knows: bool, model: object) -> None:
         self.gpu = gpu
         self.name = name
         self.work = 0
+        self.knows, self.held, self.breaks = knows, False, False
         ways = Ways(self._wake, self._sleep, self._available)
         self.power = Power(
             name, ways, limits, busy=lambda: self.work > 0, agree=self._agree, beat=lambda: None,
-            changed=lambda: None, activity=Activity(), group=gpu.group,
-            clock=asyncio.get_running_loop().time,
+            changed=self._changed, activity=Activity(), group=gpu.group,
+            clock=asyncio.get_running_loop().time, model=model, drain=self._drain,
         )
         self.power.seen(name in gpu.loaded)
 
@@ -51,6 +58,8 @@ class Model:
     async def _sleep(self) -> None:
         assert not self.work, "a busy model was put to sleep"
         await asyncio.sleep(0.5)
+        if self.breaks:
+            raise RuntimeError("it hangs")
         self.gpu.loaded.discard(self.name)
         self.gpu.order.append(f"-{self.name}")
 
@@ -59,6 +68,13 @@ class Model:
 
     async def _agree(self) -> bool:
         return True
+
+    async def _drain(self) -> bool:
+        self.held = self.knows
+        return self.knows
+
+    def _changed(self) -> None:
+        self.held = self.held and self.power.draining
 
 
 def virtually(test):
@@ -95,9 +111,9 @@ async def test_a_busy_one_is_waited_for():
 @virtually
 async def test_one_that_stays_busy_fails_the_wake_by_name_and_keeps_running():
     gpu = GPU()
-    a, b = gpu.model("a", awake=True), gpu.model("b", max_wait_s=5.0)
+    a, b = gpu.model("a", awake=True, knows=False), gpu.model("b", max_wait_s=5.0, group_wait_s=0.0)
     a.work = 1
-    with pytest.raises(WakeFailed, match='group "gpu0": "a" is busy'):
+    with pytest.raises(WakeFailed, match='group "gpu0": "a" is busy and was so for 5 s'):
         await b.power.up()
     assert gpu.loaded == {"a"} and a.power.state is State.AWAKE
     a.work = 0

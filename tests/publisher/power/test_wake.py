@@ -1,12 +1,9 @@
 """Waking and sleeping: recipes, the poll after them, one wake for all, and the idle watch."""
 
 import asyncio
-import os
-import select
 import sys
-import time
 
-from publisher.config.values import Command, Http
+from publisher.config.values import Command
 from tests.publisher.running import play, scene
 from tests.support.backend import Script
 from tests.support.waiting import eventually
@@ -51,6 +48,26 @@ def test_a_wake_runs_the_recipe_and_polls_until_the_backend_answers(tmp_path):
             assert isinstance(told.last["body"]["ms"], int)
             assert "heartbeat" in s.broker.calls
             assert (tmp_path / "runs").read_text() == "run\n"
+
+    play(test())
+
+
+def test_what_wakes_while_the_broker_answers_its_registration_is_told_at_once(tmp_path):
+    def asleep_before_a_slow_broker(broker, backend):
+        backend.up = False
+        broker.hold_registration = asyncio.Event()
+
+    async def test():
+        recipe = knock(tmp_path / "runs")
+        async with scene(wake=recipe, prepare=asleep_before_a_slow_broker, wait_ready=False, timers=NEVER) as s:
+            await s.broker.until(lambda: s.broker.registrations)
+            s.backend.up = True
+            await next(iter(s.publisher.roster)).power.up()
+            seen = s.backend.checks
+            await s.backend.until(lambda: s.backend.checks > seen)  # the look that a wake asks for has been
+            s.broker.hold_registration.set()
+            await s.broker.until(lambda: s.broker.statuses == [("m", "active")])
+        assert s.broker.registrations[0]["providers"][0]["initialStatus"] == "hibernating"
 
     play(test())
 

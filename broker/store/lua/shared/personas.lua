@@ -49,7 +49,8 @@ end
 
 -- What it takes to answer for an agent. `personality`: nil is the agent's own, '' none, else an id or a name.
 -- Returns 'unknown' · 'offline' · 'no_llm', llm · 'no_model', model · 'no_personality', the one asked for
---         · 'agent', {llm, params, the personality's params, servers, extras (all four JSON), project, prompt …}
+--         · 'agent', {llm, params, the personality's params, servers, extras (all four JSON), project, the model that it
+--         names ('': it is pinned), prompt …}
 local function persona_of(agent, personality, now, stale_ms, expire_ms)
   local a = call('HMGET', P .. 'agent:' .. agent, 'kind', 'status', 'inactiveSince', 'session', 'llm', 'model',
     'systemPrompt', 'defaultParams', 'extras', 'project', 'personality')
@@ -75,7 +76,8 @@ local function persona_of(agent, personality, now, stale_ms, expire_ms)
   end
   local project = a[10] or ''
   local servers = project ~= '' and call('HGET', P .. 'project:' .. project, 'servers')
-  local persona = { llm, a[8] or '{}', params or '{}', servers or '[]', a[9] or '{}', project }
+  local persona = { llm, a[8] or '{}', params or '{}', servers or '[]', a[9] or '{}', project,
+    (llm ~= a[5]) and a[6] or '' }
   for _, content in ipairs(prompts_of(agent, a[7], ids or '[]', project)) do persona[#persona + 1] = content end
   return 'agent', persona
 end

@@ -1,5 +1,5 @@
--- What every script may use: the clock, numbers as text, events, and the two ways in which a script speaks:
--- parts for the replica whose client waits, frames for the one that holds a channel. KEYS[1] is the namespace's
+-- What every script may use: the clock, numbers as text, events, and how a script speaks to the
+-- replica that holds a channel (`ring`; to the one whose client waits: `tell`, kept.lua). KEYS[1] is the namespace's
 -- prefix, `rv:{ns}:`; a namespace is one slot, so every key that is built from it is on this node (keys.py lists
 -- them all). Rule of the house: a script refuses first and writes last, for Lua does not roll back.
 
@@ -29,14 +29,6 @@ end
 
 local function failure(status, code, message)
   return part('E', cjson.encode({ status = status, code = code, message = message }))
-end
-
--- Hands parts to the replica whose client waits. A replica that was reaped has no stream:
--- then nobody waits any more, and nothing is kept.
-local function tell(replica, tid, parts)
-  if replica then
-    call('XADD', P .. 'reply:' .. replica, 'NOMKSTREAM', '*', tid, parts)
-  end
 end
 
 -- Puts a frame into the doorbell of the replica that holds the channel, if one does.

@@ -48,9 +48,15 @@ end
 local function rename(llm, aliases)
   local old = call('HGET', P .. 'llm:' .. llm, 'aliases')
   if old then
-    for _, alias in ipairs(cjson.decode(old)) do call('SREM', P .. 'alias:' .. alias, llm) end
+    for _, alias in ipairs(cjson.decode(old)) do
+      call('SREM', P .. 'alias:' .. alias, llm)
+      orders().leave('a:' .. alias, llm)
+    end
   end
-  for _, alias in ipairs(cjson.decode(aliases)) do call('SADD', P .. 'alias:' .. alias, llm) end
+  for _, alias in ipairs(cjson.decode(aliases)) do
+    call('SADD', P .. 'alias:' .. alias, llm)
+    orders().enter('a:' .. alias, llm, '0', '1')
+  end
 end
 
 -- Whether there is that secret; none is asked for by '' or nil.
@@ -68,8 +74,15 @@ end
 -- Lets an LLM be found by that model ('' = by none) in place of the one before.
 local function serve(llm, model)
   local old = call('HGET', P .. 'llm:' .. llm, 'model')
-  if old then call('SREM', P .. 'model-llms:' .. old, llm) end
-  if model ~= '' then call('SADD', P .. 'model-llms:' .. model, llm) end
+  if old == model and call('SISMEMBER', P .. 'model-llms:' .. model, llm) == 1 then return end
+  if old then
+    call('SREM', P .. 'model-llms:' .. old, llm)
+    orders().leave('m:' .. old, llm)
+  end
+  if model ~= '' then
+    call('SADD', P .. 'model-llms:' .. model, llm)
+    orders().enter('m:' .. model, llm, '0', '1')
+  end
 end
 
 -- Writes an LLM's fields, with the indexes that hang on some of them.
@@ -78,6 +91,7 @@ local function fill(llm, fields)
   if fields.apiKeyRef then refer(llm, fields.apiKeyRef) end
   if fields.model then serve(llm, fields.model) end
   for field, value in pairs(fields) do call('HSET', P .. 'llm:' .. llm, field, value) end
+  settle(llm, {})
 end
 
 -- Deletes an LLM row and, first, the virtual agents pinned to it; returns how many rows went.
@@ -90,13 +104,16 @@ local function drop_llm(name)
   wake_failed(name, 'publisher_offline', refusal)
   refuse_line(name, failure(503, 'publisher_offline', refusal))
   if row[2] then lose_tasks_of(name, row[2], refusal) end
+  local keys = call('SMEMBERS', P .. 'pools-of:' .. name)
   rename(name, '[]')
   refer(name, '')
   serve(name, '')
-  call('DEL', P .. 'llm:' .. name, P .. 'leases:' .. name, P .. 'load:' .. name, P .. 'llm-agents:' .. name)
+  for _, key in ipairs(keys) do orders().leave(key, name) end
+  call('DEL', P .. 'health:' .. name, P .. 'llm:' .. name, P .. 'leases:' .. name, P .. 'load:' .. name, P .. 'llm-agents:' .. name)
   call('SREM', P .. 'llms', name)
   call('HDEL', P .. 'llm-ids', row[1])
   call('ZREM', P .. 'expiring:llm', 'llm:' .. name)
+  tend(keys, failure(503, 'publisher_offline', refusal), now_ms())
   emit('llm.deleted', name, '')
   if row[2] then leave_session(row[2], 'llm:' .. name) end
   return gone
@@ -109,6 +126,13 @@ local function drop_row(member)
   return drop_llm(name)
 end
 
+-- Puts a session's LLMs where they belong in their pools' orders: choices that found no heartbeat took them for away.
+local function rank_rows(sid)
+  for _, member in ipairs(call('SMEMBERS', P .. 'session-rows:' .. sid)) do
+    if string.sub(member, 1, 4) == 'llm:' then rerank(string.sub(member, 5)) end
+  end
+end
+
 -- A heartbeat covers every row of the session and brings the inactive ones back to what they were.
 -- A row that is past its time is gone for good, as readers have seen already.
 local function beat(sid, now, stale_ms, expire_ms)
@@ -117,11 +141,12 @@ local function beat(sid, now, stale_ms, expire_ms)
     -- No sweep came by since they ran out.
     rest_rows(sid, last + stale_ms, expire_ms)
   end
-  call('SET', P .. 'alive:' .. sid, int(now), 'PX', int(stale_ms))
+  local was_alive = call('SET', P .. 'alive:' .. sid, int(now), 'PX', int(stale_ms), 'GET')
   call('HSET', P .. 'session:' .. sid, 'heartbeatAt', int(now))
   call('ZADD', P .. 'heartbeats', int(now), sid)
   call('SADD', P .. 'sessions', sid)
   local s = call('HMGET', P .. 'session:' .. sid, 'down', 'leaving')
+  if s[1] ~= '1' and not was_alive then rank_rows(sid) end
   if s[1] ~= '1' or s[2] == '1' then return true end
   for _, member in ipairs(call('SMEMBERS', P .. 'session-rows:' .. sid)) do
     local row = call('HMGET', P .. member, 'status', 'before', 'inactiveSince')
@@ -135,6 +160,7 @@ local function beat(sid, now, stale_ms, expire_ms)
         call('HSET', P .. member, 'status', row[2] or 'active', 'updatedAt', int(now))
         call('HDEL', P .. member, 'inactiveSince', 'before')
         call('ZREM', P .. 'expiring:' .. family, member)
+        if family == 'llm' then rerank(name) end
         emit(family .. '.' .. (row[2] or 'active'), name, 'back')
       end
     end

@@ -23,7 +23,10 @@ local function lose_work(sid, message)
     end
   end
   for _, member in ipairs(call('SMEMBERS', P .. 'session-rows:' .. sid)) do
-    if string.sub(member, 1, 4) == 'llm:' then refuse_line(string.sub(member, 5), refusal) end
+    if string.sub(member, 1, 4) == 'llm:' then
+      refuse_line(string.sub(member, 5), refusal)
+      tend(call('SMEMBERS', P .. 'pools-of:' .. string.sub(member, 5)), refusal, now_ms())
+    end
   end
 end
 
@@ -37,6 +40,7 @@ local function rest_row(member, since, last_beat, expire_ms)
   call('ZADD', P .. 'expiring:' .. family, int(since + expire_ms), member)
   emit(family .. '.inactive', string.sub(member, #family + 2), '')
   if family == 'llm' then
+    rerank(string.sub(member, 5))
     wake_failed(string.sub(member, 5), 'publisher_offline', 'the publisher went offline during the wake')
   end
   return 1

@@ -7,17 +7,7 @@ local function forget(tid, sid, llm, entry, asker)
   call('ZREM', P .. 'leases:' .. llm, tid)
   if entry and sid then call('XDEL', P .. 'session-tasks:' .. sid, entry) end
   if asker then call('SREM', P .. 'asked:' .. asker, tid) end
-end
-
--- Takes a request out of an LLM's waiting line, with its share of the line's bytes.
-local function leave_line(llm, tid)
-  local size = tonumber(call('HGET', P .. 'task:' .. tid, 'size') or '0') or 0
-  call('ZREM', P .. 'waiting:' .. llm, tid)
-  if call('EXISTS', P .. 'waiting:' .. llm) == 1 then
-    call('HINCRBY', P .. 'load:' .. llm, 'waitingBytes', -size)
-  else
-    call('HDEL', P .. 'load:' .. llm, 'waitingBytes')
-  end
+  rerank(llm)
 end
 
 -- Refuses everybody who waits for an LLM. The line is bounded, so this is too.
@@ -28,8 +18,8 @@ local function refuse_line(llm, refusal)
     tell(asker, tid, refusal)
     forget(tid, nil, llm, nil, asker)
   end
-  call('DEL', line)
-  call('HDEL', P .. 'load:' .. llm, 'waitingBytes')
+  call('DEL', line, P .. 'line-tags:' .. llm)
+  call('HDEL', P .. 'load:' .. llm, 'waitingBytes', 'clock')
 end
 
 -- A task's frame as it leaves now: what is kept of it ends before the time that is left.
@@ -62,33 +52,46 @@ local function deliver(tid, llm, sid, session, now, accept_ms, ends, given)
   local due = tonumber(ends)
   if session.accepts == '1' and now + accept_ms < due then due = now + accept_ms end
   call('ZADD', P .. 'timers', int(due), 'task:' .. tid)
+  rerank(llm)
 end
 
--- Lets those who wait longest take the slots that are free. `took`: how long the answer took that
--- freed one, for the estimate that those who find the line full are given.
+-- Lets those whose turn it is take the slots that are free: of its own line, and of its pools'. `took`: how long the
+-- answer took that freed one.
 local function promote(llm, now, accept_ms, took)
-  local line = P .. 'waiting:' .. llm
-  if call('EXISTS', line) == 0 then return end
-  if took then
-    local average = tonumber(call('HGET', P .. 'load:' .. llm, 'avgMs') or took)
-    call('HSET', P .. 'load:' .. llm, 'avgMs', int(average * 0.8 + took * 0.2))
+  local keys = call('SMEMBERS', P .. 'pools-of:' .. llm)
+  local lines, any = #keys > 0 and orders().lines_of(llm, keys) or { llm }, false
+  for _, line in ipairs(lines) do
+    local waits = call('EXISTS', P .. 'waiting:' .. line) == 1
+    if took and (waits or #keys > 0 and line == llm) then
+      -- For the estimates of those who wait, and for the choice among a pool's members.
+      local load = P .. 'load:' .. line
+      local average = tonumber(call('HGET', load, 'avgMs') or took)
+      call('HSET', load, 'avgMs', int(average * 0.8 + took * 0.2))
+      -- A pool has no row to go with.
+      if line ~= llm then call('PEXPIRE', load, 3600000) end
+    end
+    any = any or waits
   end
-  local row = call('HMGET', P .. 'llm:' .. llm, 'status', 'session', 'slots')
-  if row[1] ~= 'active' then return end
+  if not any then return end
+  local row = call('HMGET', P .. 'llm:' .. llm, 'status', 'session', 'slots', 'hold')
+  -- A public LLM is called by whoever asks, never out of a line.
+  if row[1] ~= 'active' or row[4] or not row[2] then return end
   local session = session_of(row[2])
   if not session or not session.reachable then return end
-  local leases = P .. 'leases:' .. llm
-  local free = (tonumber(row[3]) or 1) - call('ZCOUNT', leases, int(now), '+inf')
+  local free = (tonumber(row[3]) or 1) - call('ZCOUNT', P .. 'leases:' .. llm, int(now), '+inf')
   while free > 0 do
-    local tid = call('ZRANGE', line, 0, 0)[1]
+    local tid, line = next_in(llm), llm
+    if #lines > 1 then tid, line = orders().next_for(llm, lines) end
     if not tid then return end
-    local asker = call('HGET', P .. 'task:' .. tid, 'reply')
-    leave_line(llm, tid)
-    if asker then
-      local t = call('HMGET', P .. 'task:' .. tid, 'frame', 'deadline', 'ends')
-      deliver(tid, llm, row[2], session, now, accept_ms, t[3], '1')
-      ring(session.replica, session.channel, framed(t[1], t[2], now))
-      tell(asker, tid, 'Q0:')
+    serve_line(line, tid)
+    local key = P .. 'task:' .. tid
+    local t = call('HMGET', key, 'reply', 'frame', 'deadline', 'ends', 'tail')
+    if t[1] then
+      local frame, told = t[2], 'Q0:'
+      if t[5] then frame, told = orders().give_to(llm, tid, frame, t[5], now) end
+      deliver(tid, llm, row[2], session, now, accept_ms, t[4], '1')
+      ring(session.replica, session.channel, framed(frame, t[3], now))
+      tell(t[1], tid, told)
       free = free - 1
     end
   end

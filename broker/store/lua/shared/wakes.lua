@@ -14,18 +14,19 @@ end
 local function wake_succeeded(llm, now, accept_ms)
   end_wake(llm)
   call('HSET', P .. 'llm:' .. llm, 'status', 'active', 'updatedAt', int(now))
+  call('DEL', P .. 'health:' .. llm)
   emit('llm.active', llm, 'woken')
+  rerank(llm)
   promote(llm, now, accept_ms)
   -- For those who still wait, the wait for a slot begins now.
-  for _, tid in ipairs(call('ZRANGE', P .. 'waiting:' .. llm, 0, -1)) do
-    tell(call('HGET', P .. 'task:' .. tid, 'reply'), tid, 'W0:')
+  for i, line in ipairs(orders().lines_of(llm, call('SMEMBERS', P .. 'pools-of:' .. llm))) do
+    for _, tid in ipairs(call('ZRANGE', P .. 'waiting:' .. line, 0, -1)) do
+      local t = call('HMGET', P .. 'task:' .. tid, 'reply', 'waking')
+      -- In a pool's line some wait for a slot since they came.
+      if i == 1 or t[2] then tell(t[1], tid, 'W0:') end
+      if t[2] then call('HDEL', P .. 'task:' .. tid, 'waking') end
+    end
   end
-end
-
-local function wake_failed(llm, code, reason)
-  if not end_wake(llm) then return end
-  emit('llm.wake-failed', llm, reason)
-  refuse_line(llm, failure(503, code, reason))
 end
 
 -- Starts the one wake of an LLM, unless it is under way.
@@ -42,13 +43,86 @@ local function start_wake(llm, sid, session, now, wake_limit_ms)
   emit('llm.waking', llm, '')
 end
 
+-- Sees to those who wait in pools' lines when a member of them went, or fell asleep: for whom only sleepers are left, one is
+-- woken; whom nobody is left to serve is refused. `failed`: a member that is not to serve them.
+local function tend(keys, refusal, now, failed)
+  -- Those of a pool's members that may serve its line, sooner or later: the broken only when there are no others.
+  local function hopes_of(key)
+    local sound, broken = {}, {}
+    for _, llm in ipairs(call('ZRANGE', P .. 'order:' .. key, 0, 31)) do
+      local m = orders().standing(llm, now)
+      if m.kind == 'virtual' and m.band < AWAY then
+        m.waking = m.band == ASLEEP and call('EXISTS', P .. 'wake:' .. llm) == 1
+        local list = m.band == BROKEN and broken or sound
+        list[#list + 1] = m
+      end
+    end
+    return #sound > 0 and sound or broken
+  end
+
+  local function see_to(tid, line, hopes)
+    local t = call('HMGET', P .. 'task:' .. tid, 'not', 'wakeLimit', 'reply', 'waking')
+    local left_out = t[1] or ''
+    if failed then
+      left_out = (left_out == '' and '\n' or left_out) .. failed .. '\n'
+      call('HSET', P .. 'task:' .. tid, 'not', left_out)
+    end
+    local hope, sleeper
+    for _, m in ipairs(hopes) do
+      if not string.find(left_out, '\n' .. m.llm .. '\n', 1, true) then
+        if m.band ~= ASLEEP or m.waking then hope = hope or m else sleeper = sleeper or m end
+      end
+    end
+    if hope then
+      -- For those who waited for the wake, the wait for a slot begins now.
+      if t[4] and not hope.waking then
+        call('HDEL', P .. 'task:' .. tid, 'waking')
+        tell(t[3], tid, 'W0:')
+      end
+    elseif sleeper and t[2] then
+      start_wake(sleeper.llm, sleeper.sid, session_of(sleeper.sid), now, tonumber(t[2]))
+      sleeper.waking = true
+      call('HSET', P .. 'task:' .. tid, 'waking', '1')
+      tell(t[3], tid, 'Q0:')
+    else
+      tell(t[3], tid, refusal)
+      leave_line(line, tid)
+      forget(tid, nil, line, nil, t[3])
+    end
+  end
+
+  for _, key in ipairs(keys) do
+    local line = '\1' .. key
+    local waiting = call('ZRANGE', P .. 'waiting:' .. line, 0, -1)
+    local hopes = #waiting > 0 and hopes_of(key)
+    for _, tid in ipairs(waiting) do see_to(tid, line, hopes) end
+  end
+end
+
+local function wake_failed(llm, code, reason)
+  if not end_wake(llm) then return end
+  emit('llm.wake-failed', llm, reason)
+  local refusal = failure(503, code, reason)
+  refuse_line(llm, refusal)
+  tend(call('SMEMBERS', P .. 'pools-of:' .. llm), refusal, now_ms(), llm)
+end
+
+-- Tells those who wait in a line that the wait for a slot is over, or begins only after a wake.
+local function stop_wait(line)
+  for _, tid in ipairs(call('ZRANGE', P .. 'waiting:' .. line, 0, -1)) do
+    tell(call('HGET', P .. 'task:' .. tid, 'reply'), tid, 'Q0:')
+  end
+end
+
 -- Gives those who wait what the row's state allows: the free slots, or a wake.
 local function attend(llm, sid, now, accept_ms, wake_limit_ms)
-  local line = P .. 'waiting:' .. llm
-  if call('EXISTS', line) == 0 then return end
   if call('HGET', P .. 'llm:' .. llm, 'status') ~= 'hibernating' then return promote(llm, now, accept_ms) end
-  if call('EXISTS', P .. 'wake:' .. llm) == 1 then return end
-  start_wake(llm, sid, session_of(sid), now, wake_limit_ms)
-  -- While it wakes, the wake's limit counts and not the wait in line.
-  for _, tid in ipairs(call('ZRANGE', line, 0, -1)) do tell(call('HGET', P .. 'task:' .. tid, 'reply'), tid, 'Q0:') end
+  if call('EXISTS', P .. 'waiting:' .. llm) == 1 and call('EXISTS', P .. 'wake:' .. llm) == 0 then
+    start_wake(llm, sid, session_of(sid), now, wake_limit_ms)
+    -- While it wakes, the wake's limit counts and not the wait in line.
+    stop_wait(llm)
+  end
+  if orders().standing(llm, now).band == ASLEEP then
+    tend(call('SMEMBERS', P .. 'pools-of:' .. llm), failure(503, 'publisher_offline', 'nobody serves this pool any more; try again later'), now)
+  end
 end
