@@ -16,7 +16,7 @@ def main() -> None:
     """One stable HTTP address in front of LLMs that live at publishers.
 
     A broker's settings are environment variables (REDIS_URL, HOST, PORT, BROKER_…); flags come before them.
-    get, describe, apply, edit, delete, secret and chat call the broker at BROKER_URL.
+    get, describe, apply, edit, delete, task, explain, secret and chat call the broker at BROKER_URL.
     """
 
 

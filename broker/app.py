@@ -16,6 +16,7 @@ from aiohttp import web
 
 from broker.batches.run import Run
 from broker.batches.runner import Runner
+from broker.chat.attempts import Attempts
 from broker.chat.following import Following
 from broker.chat.turns import Turns
 from broker.errors import StoreUnavailable
@@ -49,6 +50,8 @@ log = logging.getLogger(__name__)
 
 #: How often files that nobody knows are looked for, and how old they are at least.
 _CLEAR_S, _YOUNG_S = 3600, 86_400
+#: How long a batch of which no line ends keeps its place at a replica, when others wait for one.
+_QUIET_S = 60.0
 #: How long turns that a shutdown ends may take to tell Redis so.
 _LAST_WORDS_S = 2.0
 
@@ -71,14 +74,17 @@ class Broker:
         self.relay = Relay(store, self.post, self.upstreams, inline_bytes=settings.inline_request_bytes)
         self.hooks = Hooks(Guard(settings.webhook_allow, setting="BROKER_WEBHOOK_ALLOW"))
         webhooks = Webhooks(store.hooks, self.hooks, self.vault.open, retry_s=settings.webhook_retry_seconds)
-        self.durable = Durable(
-            store, self.relay, self.post, webhooks, self._patience(), poll_s=settings.job_poll_seconds
-        )
-        self.batches = Runner(store, self._run_of, poll_s=settings.job_poll_seconds)
         self.toolboxes = Toolboxes(
             HttpServers(self.upstreams.guard, store.secrets, self.vault), PublisherServers(self.relay),
             seconds=settings.tool_seconds, result_bytes=settings.tool_result_bytes,
         )
+        self.attempts = Attempts(
+            self.relay, self.post, self.toolboxes, max_iterations=settings.max_iterations, answer_bytes=settings.max_result_bytes
+        )
+        self.durable = Durable(
+            store, self.relay, self.post, self.attempts, webhooks, self._patience(), poll_s=settings.job_poll_seconds
+        )
+        self.batches = Runner(store, self._run_of, poll_s=settings.job_poll_seconds, patience_s=_QUIET_S)
         self.turns = Turns(
             store.turns, self.relay, self.toolboxes, ended=self.metrics.turned,
             request_bytes=settings.max_request_bytes, result_bytes=settings.max_result_bytes,
@@ -110,6 +116,7 @@ class Broker:
             yield
         finally:
             await self.turns.close(0)
+            await self.attempts.close()
             await self.toolboxes.close()
             await self.upstreams.close()
             await self.post.finish(2)
@@ -194,7 +201,7 @@ class Broker:
         s = self.settings
         return Run(
             batch, self.store, self.folder, made=self.durable.made, ahead=s.batch_ahead, line_bytes=s.job_request_bytes,
-            answer_bytes=s.max_result_bytes, poll_s=s.job_poll_seconds / 2, ttl_ms=int(s.file_seconds * 1000),
+            poll_s=s.job_poll_seconds / 2, ttl_ms=int(s.file_seconds * 1000),
         )
 
     async def _clear_folder(self) -> None:

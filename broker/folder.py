@@ -55,6 +55,7 @@ class Draft:
 
         def keep() -> None:
             self._flush()
+            self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
             os.replace(self._at, self._to)
@@ -66,7 +67,9 @@ class Draft:
         """Of one that was kept: nothing."""
 
         def drop() -> None:
-            self._file.close()
+            with suppress(OSError):
+                # On a full disk closing fails as well.
+                self._file.close()
             self._at.unlink(missing_ok=True)
 
         await _in_a_thread(drop)

@@ -35,7 +35,7 @@ def job_limits(settings: Settings) -> JobLimits:
         most=s.jobs_queued, result_ms=ms(s.result_seconds), key_ms=ms(s.idempotency_seconds), tries=s.job_attempts,
         backoff_ms=ms(s.job_retry_seconds), attempt_ms=ms(s.deadline_seconds), idle_ms=ms(s.idle_seconds),
         answer_bytes=s.max_result_bytes, inline_bytes=s.inline_request_bytes, upstream_calls=s.job_upstream_calls,
-        poll_ms=ms(s.job_poll_seconds),
+        poll_ms=ms(s.job_poll_seconds), orphan_ms=ms(s.job_orphan_seconds),
     )
 
 

@@ -71,4 +71,7 @@ class Pool(msgspec.Struct, rename="camel"):
 
 
 def _glob(pattern: str, name: str) -> bool:
-    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), name) is not None
+    """Whether a name fits, as the scripts have it (shared/members.lua): what stands between two ``*`` as early as it can be."""
+    first, *others = (re.escape(piece).replace(r"\?", ".") for piece in pattern.split("*"))
+    middle = "".join(f"(?>.*?{piece})" for piece in others[:-1])
+    return re.fullmatch(f"{first}{middle}.*{others[-1]}" if others else first, name) is not None

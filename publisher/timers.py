@@ -26,6 +26,7 @@ class Timers:
     tool_start_s: float = 120.0
     retry_first_s: float = 1.0
     retry_most_s: float = 30.0
+    working_retry_s: float = 2.0
     results_retry_first_s: float = 0.1
     results_retry_most_s: float = 2.0
     slow_retry_s: float = 30.0

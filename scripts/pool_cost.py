@@ -2,8 +2,8 @@
 
     PYTHONPATH=. .venv/bin/python -m scripts.pool_cost [--members 10,100,1000] [--choices 400] [--repeat 5]
 
-Starts the embedded server's program on a free port, makes pools of so many live members with four slots each, and asks
-and ends requests at a steady load of half the slots. Prints Redis' own count of microseconds per call: the quietest tenth of the windows, and their median,
+First what an LLM by its name costs. Starts the embedded server's program on a free port, makes pools of so many live members
+with four slots each, and asks and ends requests at a steady load of half the slots. Prints Redis' own count of microseconds per call: the quietest tenth of the windows, and their median,
 which a busy machine spoils.
 """
 
@@ -32,8 +32,8 @@ def spent(server: Server) -> int:
     return server.client().info("commandstats")["cmdstat_evalsha"]["usec"]
 
 
-async def fill(store: Store, members: int) -> str:
-    fields = {"type": "openai", "model": "q", "tier": "fast", "slots": str(SLOTS), "aliases": "[]"}
+async def fill(store: Store, members: int, slots: int) -> str:
+    fields = {"type": "openai", "model": "q", "tier": "fast", "slots": str(slots), "aliases": "[]"}
     rows = [{"name": f"m{n}", "id": str(n), "initial": "active", "fields": fields, "defaults": {}} for n in range(members)]
     session = uuid.uuid4().hex
     for start in range(0, members, 100):
@@ -42,17 +42,27 @@ async def fill(store: Store, members: int) -> str:
     return session
 
 
-async def measure(server: Server, members: int, choices: int, repeat: int) -> tuple[float, list[float], list[float]]:
-    """Microseconds: of the choice that builds the order, of a choice, of an answer's end."""
-    store = open_store(Settings(namespace=f"cost{members}"), parse(server.url))
+async def measure(
+    server: Server, members: int, choices: int, repeat: int, *, named: bool = False
+) -> tuple[float, list[float], list[float]]:
+    """Microseconds: of the choice that builds the order, of a choice, of an answer's end. ``named``: of the first member, by
+    its name."""
+    store = open_store(Settings(namespace=f"cost{members}{named}"), parse(server.url))
     try:
         await store.replica.beat(first=True)
         await store.warm_up()
-        session = await fill(store, members)
+        session = await fill(store, members, 4 * SLOTS if named else SLOTS)
         held: list[str] = []
 
         async def ask() -> None:
             task = uuid.uuid4().hex
+            if named:
+                given = await store.tasks.dispatch(
+                    "m0", task, owner="o", frame=b'{"taskId":"t","llmName":"m0","request":{},"deadlineMs":', body=b"", deadline_ms=600_000,
+                )
+                assert given.state == "sent", given
+                held.append(task)
+                return
             given = await store.pools.dispatch(
                 "q", task, Choice(task, task), owner="o", frame=b'{"taskId":"t","llmName":', tail=b',"request":{},"deadlineMs":',
                 body=b"", deadline_ms=600_000,
@@ -96,6 +106,8 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rv") as folder, single_server(Path(folder), "--save", "") as server:
+        _, chosen, ended = asyncio.run(measure(server, 1, given.choices, given.repeat, named=True))
+        print(f"    by name: choice {shown(chosen)}   end {shown(ended)}")
         for members in map(int, given.members.split(",")):
             built, chosen, ended = asyncio.run(measure(server, members, given.choices, given.repeat))
             print(f"{members:5} members: choice {shown(chosen)}   end {shown(ended)}   the first, which builds the order, {built:,} µs")

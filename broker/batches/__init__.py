@@ -4,7 +4,7 @@
 a replica takes a batch that nobody runs              ``runner.py``
 it reads the batch's lines, gives some of them at a   ``run.py``
 time to the jobs, and writes down how each ended
-a line is read, and made a job's request              ``lines.py``, ``orders.py``
+a line is read, and made a job's request              ``intake.py``, ``lines.py``, ``orders.py``
 an answer is made a line                              ``outcomes.py``
 what was written down becomes the files               ``results.py``
 ====================================================  ==================

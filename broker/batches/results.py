@@ -6,6 +6,7 @@ twice the first counts, and what is torn counts not at all.
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -44,14 +45,13 @@ _line = msgspec.json.Decoder(_Line).decode
 
 
 class Results:
-    """``succeeded`` and ``failed``: the numbers of the lines that are done. ``longest``: bytes of one outcome at most."""
+    """``succeeded`` and ``failed``: the numbers of the lines that are done."""
 
-    def __init__(self, folder: Folder, batch: Batch, *, longest: int):
+    def __init__(self, folder: Folder, batch: Batch):
         self.succeeded: set[int] = set()
         self.failed: set[int] = set()
         self._folder = folder
         self._batch = batch
-        self._longest = longest
 
     def has(self, number: int) -> bool:
         return number in self.succeeded or number in self.failed
@@ -73,7 +73,7 @@ class Results:
 
     async def publish(self, rest: AsyncGenerator[Outcome], end: Callable[..., Awaitable[bool]]) -> None:
         """Makes the files, with outcomes for the lines that have none (``rest``, asked after the others are known), and
-        ``end``s the batch with (output, error, counts, usage). What it does not want is dropped."""
+        ``end``s the batch with (output, error, usage). What it does not want is dropped."""
         self.succeeded, self.failed = set(), set()
         drafts: dict[bool, tuple[str, Draft]] = {}
         usage = [0, 0]
@@ -90,7 +90,7 @@ class Results:
             for _, draft in drafts.values():
                 await draft.keep()
             output, error = ((drafts[kind][0], drafts[kind][1].bytes) if kind in drafts else ("", 0) for kind in (True, False))
-            if not await end(output, error, usage):
+            if not await end(output, error, _told(*usage)):
                 for name, _ in drafts.values():
                     await self._folder.delete(name)
         finally:
@@ -106,7 +106,8 @@ class Results:
         """(number, succeeded, line) of every line that is done, each once."""
         seen: set[int] = set()
         for name in await self._folder.named(f"{self._batch.id}."):
-            async with aclosing(lines(self._folder.read(name), self._longest)) as found:
+            # One that was cut off may look whole, but for its line break.
+            async with aclosing(lines(self._folder.read(name), sys.maxsize, open_end=False)) as found:
                 async for _, line in found:
                     number = number_of(line) if line else None
                     if number is not None and number not in seen:
@@ -118,6 +119,14 @@ class Results:
             name = f"file-{uuid.uuid4().hex}"
             drafts[succeeded] = (name, await self._folder.begin(name))
         return drafts[succeeded][1]
+
+
+def _told(read: int, written: int) -> dict[str, object]:
+    """Tokens as OpenAI's clients know them."""
+    return {
+        "input_tokens": read, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": written,
+        "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": read + written,
+    }
 
 
 def _count(usage: list[int], line: bytes) -> None:

@@ -6,7 +6,6 @@ It may be left at any moment, and be run again from what is on the disk.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
@@ -14,7 +13,7 @@ from contextlib import aclosing, suppress
 import msgspec
 
 from broker.errors import QueueFull, Refusal, StoreUnavailable
-from broker.folder import Folder
+from broker.folder import FileNotHere, Folder
 from broker.relay.answered import read_answered
 from broker.store import Store
 from broker.store.batches import Batch
@@ -22,14 +21,18 @@ from broker.store.files import UnknownFile
 from broker.store.jobs import Job
 from broker.unknown import UnknownJob
 
-from .lines import lines
-from .orders import LineRefused, Order, custom_id_of, read_order
-from .outcomes import Outcome, answered, failed, refused
+from .intake import Intake
+from .orders import Order, custom_id_of
+from .outcomes import Outcome, answered, failed
 from .results import Results
 
 MOST_LINES = 50_000
 #: A line's job ends by itself so long after its batch, in case that nobody ends it.
 _AFTER_S = 60
+#: Lines whose jobs are looked for at once.
+_LOOKS = 500
+#: A batch whose input nobody finds ends so long after its window. Its input's row lasts as long.
+_HOPELESS_S = 86_400
 _encode = msgspec.json.Encoder().encode
 
 
@@ -38,20 +41,22 @@ class Lost(Exception):
 
 
 class Run:
-    """``made``: told when jobs were made. ``ahead``: lines that are jobs at once. ``line_bytes``: longest line;
-    ``answer_bytes``: longest answer. ``poll_s``: how often jobs are looked at. ``ttl_ms``: how long its files are kept."""
+    """``made``: told when jobs were made. ``ahead``: lines that are jobs at once. ``line_bytes``: longest line.
+    ``poll_s``: how often jobs are looked at. ``ttl_ms``: how long its row is kept. ``rests``: it is left for others to run."""
 
     def __init__(
         self, batch: Batch, store: Store, folder: Folder, *, made: Callable[[], None], ahead: int, line_bytes: int,
-        answer_bytes: int, poll_s: float, ttl_ms: int,
+        poll_s: float, ttl_ms: int,
     ):
+        #: When a line was written down last (monotonic).
+        self.moved_s = time.monotonic()
+        self.rests = False
         self._batch = batch
         self._store = store
-        self._folder = folder
-        self._results = Results(folder, batch, longest=2 * answer_bytes)
+        self._intake = Intake(folder, batch, line_bytes=line_bytes)
+        self._results = Results(folder, batch)
         self._made = made
         self._ahead = ahead
-        self._line_bytes = line_bytes
         self._poll_s = poll_s
         self._ttl_ms = ttl_ms
         self._status = batch.status
@@ -60,7 +65,6 @@ class Run:
         self._done: list[str] = []  # jobs whose outcome is being written down
         self._over = False  # as far as we are concerned
         self._held: Order | None = None  # which found the queue full
-        self._names: set[bytes] = set()
 
     async def go(self) -> None:
         """To its end. Raises Lost, StoreUnavailable, FileNotHere, FilesUnavailable: the batch is then to be run again."""
@@ -75,11 +79,17 @@ class Run:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _go(self) -> None:
-        await self._results.recover()
-        if not self._total and (why := await self._validate()):
-            return await self._fail(*why)
-        await self._work()
-        await self._finish()
+        try:
+            await self._results.recover()
+            if not self._total and (why := await self._validate()):
+                return await self._fail(*why)
+            await self._work()
+            await self._finish()
+        except FileNotHere:
+            # Another replica may have it; but not for ever.
+            if time.time() < self._batch.expires + _HOPELESS_S:
+                raise
+            await self._fail("input_file_gone", "no broker found the content of the input file within a day after the window's end")
 
     async def _renew(self) -> None:
         """Says that it is run, again and again, and how far it is. Raises Lost."""
@@ -94,7 +104,7 @@ class Run:
         except UnknownFile:
             return "input_file_gone", "the input file was deleted before the batch began"
         total = 0
-        async with aclosing(self._lines()) as found:
+        async with aclosing(self._intake.lines()) as found:
             async for _ in found:
                 total += 1
                 if total > MOST_LINES:
@@ -108,7 +118,7 @@ class Run:
     async def _work(self) -> None:
         """Until every line is done, or nobody wants it any more."""
         more = True
-        async with aclosing(self._orders()) as source:
+        async with aclosing(self._intake.orders(self._results.has)) as source:
             while not self._stopped and (more or self._pending or self._held):
                 outcomes: list[Outcome] = []
                 more = more and await self._feed(source, outcomes)
@@ -119,6 +129,8 @@ class Run:
                     await self._write(outcomes)
                 if before == len(self._pending):
                     await asyncio.sleep(self._poll_s)
+            if more and self._batch.epoch > 1:
+                await self._find_strays(source)
         if self._pending:
             # The last ones first: a slot that is freed is to be nobody's any more.
             for job in reversed(self._pending):
@@ -128,31 +140,25 @@ class Run:
             if outcomes := [one for one in await self._collect() if one.succeeded]:
                 await self._write(outcomes)
 
+    async def _find_strays(self, source: AsyncGenerator[Order | Outcome]) -> None:
+        """Finds the jobs of lines to which an earlier run had come and this one has not."""
+        while True:
+            orders = [self._held] if self._held else []
+            self._held = None
+            while len(orders) < _LOOKS and (order := await anext(source, None)):
+                if isinstance(order, Order):
+                    orders.append(order)
+            if not orders:
+                return
+            jobs = await self._store.jobs.made_by([self._key(order) for order in orders])
+            self._pending |= {job: order for job, order in zip(jobs, orders, strict=True) if job}
+
+    def _key(self, order: Order) -> str:
+        return f"{self._batch.id}-{order.number}"
+
     @property
     def _stopped(self) -> bool:
         return self._status == "cancelling" or time.time() >= self._batch.expires
-
-    async def _orders(self) -> AsyncGenerator[Order | Outcome]:
-        """The lines that are not done: what they ask for, or why they are refused."""
-        async with aclosing(self._lines()) as found:
-            async for number, text in found:
-                order = self._read(number, text)
-                if not self._results.has(number):
-                    yield order
-
-    def _read(self, number: int, text: bytes | None) -> Order | Outcome:
-        try:
-            order = read_order(self._batch.id, number, text, self._batch.endpoint)
-            name = hashlib.sha256(order.custom_id.encode()).digest()[:16]
-            if name in self._names:
-                raise LineRefused("duplicate_custom_id", f"line {number}: an earlier line has that custom_id", order.custom_id)
-            self._names.add(name)
-            return order
-        except LineRefused as why:
-            return refused(self._batch.id, number, why)
-
-    def _lines(self) -> AsyncGenerator[tuple[int, bytes | None]]:
-        return lines(self._folder.read(self._batch.input), self._line_bytes)
 
     async def _feed(self, source: AsyncGenerator[Order | Outcome], outcomes: list[Outcome]) -> bool:
         """Makes jobs of lines, as many as may be. False: there are no more lines."""
@@ -168,7 +174,7 @@ class Run:
                 job, *_ = await self._store.jobs.create(
                     order.target, owner=self._batch.owner, body=order.body, operation=order.operation, priority="batch",
                     may_wake=self._batch.wake, deadline_ms=int((self._batch.expires + _AFTER_S - time.time()) * 1000),
-                    key=f"{self._batch.id}-{order.number}", fingerprint="line",
+                    key=self._key(order), fingerprint="line",
                 )
                 self._pending[job] = order
             except QueueFull:
@@ -203,6 +209,7 @@ class Run:
 
     async def _write(self, outcomes: list[Outcome]) -> None:
         await self._results.write(outcomes)
+        self.moved_s = time.monotonic()
         await self._store.batches.forget_jobs(self._done)
         self._done = []
 
@@ -224,18 +231,13 @@ class Run:
         async def rest() -> AsyncGenerator[Outcome]:
             if not code:
                 return
-            async with aclosing(self._lines()) as found:
+            async with aclosing(self._intake.lines()) as found:
                 async for number, text in found:
                     if not self._results.has(number):
                         yield failed(self._batch.id, number, custom_id_of(text or b""), code, message)
 
-        async def end(output: tuple[str, int], error: tuple[str, int], usage: list[int]) -> bool:
-            read, written = usage
-            told = {
-                "input_tokens": read, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": written,
-                "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": read + written,
-            }
-            return await self._end(status, output, error, usage=_encode(told))
+        async def end(output: tuple[str, int], error: tuple[str, int], usage: dict[str, object]) -> bool:
+            return await self._end(status, output, error, usage=_encode(usage))
 
         await self._results.publish(rest(), end)
         await self._results.forget()

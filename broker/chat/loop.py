@@ -66,6 +66,8 @@ class Question(Struct):
     max_iterations: int
     callers: frozenset[str] = frozenset()
     answer_bytes: int = 64 << 20
+    priority: str = "interactive"
+    may_wake: bool = True
 
 
 async def converse(
@@ -113,7 +115,10 @@ class _Conversation:
         if left_s <= 0:
             raise DeadlineExceeded()
         body = request_body(self._fields(number), self._messages, streaming=asked.streaming)
-        call = Call(asked.llm, "chat", body, asked.streaming, asked.owner, replace(asked.patience, deadline_s=left_s))
+        call = Call(
+            asked.llm, "chat", body, asked.streaming, asked.owner, replace(asked.patience, deadline_s=left_s),
+            priority=asked.priority, may_wake=asked.may_wake,
+        )
         try:
             exchange = await self._relay.begin(call, asked.request_id if number == 1 else f"{asked.request_id}.{number}")
         except UnknownLLM:

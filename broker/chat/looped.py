@@ -51,6 +51,18 @@ def has_tools(persona: Persona) -> bool:
     return persona.servers not in (b"", b"[]") and _extras(persona.extras).tools != []
 
 
+class Page(Protocol):
+    """What a loop's answer is written to."""
+
+    def put(self, parts: bytes) -> None: ...
+
+    def asks(self, exchange: Exchange) -> None:
+        """An ask of the LLM begins."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """There is no answer, or no more of it."""
+
+
 class LoopedExchange(Exchange):
     """What a client of an agent with tools waits for. Silence in it may be a tool at work or the next ask's wait in
     line: each ask has its own limits, so only the deadline and a client that does not read end it from here."""
@@ -106,6 +118,15 @@ class Looped:
 
     async def begin(self, call: Call, request_id: str) -> LoopedExchange:
         """Raises BadRequest for what an agent with tools cannot be asked; all else is told by the exchange."""
+        asked, completion = self.read(call, request_id)
+        exchange = LoopedExchange(request_id, call.patience)
+        # Among the exchanges a broker that shuts down waits for it, also while no ask is under way.
+        self._post.exchanges[_entry(exchange)] = exchange
+        self._run = asyncio.create_task(self.answer(exchange, asked, completion))
+        return exchange
+
+    def read(self, call: Call, request_id: str) -> tuple[Question, Completion]:
+        """What the loop is to answer, and the shape of that. Raises BadRequest."""
         given = read_fields(call.body)
         fields = merged(*self._persona.params, given)
         refuse_several(fields)
@@ -114,14 +135,9 @@ class Looped:
         asked = Question(
             call.llm, call.owner, call.patience, request_id, fields,
             [*system_block(self._persona.prompts), *messages_of(given)], call.streaming, self._max_iterations,
-            frozenset(own_tools(fields)), self._answer_bytes,
+            frozenset(own_tools(fields)), self._answer_bytes, call.priority, call.may_wake,
         )
-        completion = Completion(request_id, self._name, tells_usage=wants_usage(fields))
-        exchange = LoopedExchange(request_id, call.patience)
-        # Among the exchanges a broker that shuts down waits for it, also while no ask is under way.
-        self._post.exchanges[_entry(exchange)] = exchange
-        self._run = asyncio.create_task(self._answer(exchange, asked, completion))
-        return exchange
+        return asked, Completion(request_id, self._name, tells_usage=wants_usage(fields))
 
     def end(self, exchange: Exchange, reason: str, *, refusal: Refusal | None = None) -> None:
         """Stops what still runs. ``refusal``: what its client is told, which nobody else waits for."""
@@ -130,7 +146,8 @@ class Looped:
         if self._run and self._run.cancel(reason):
             self._post.errand(_over(self._run))
 
-    async def _answer(self, exchange: LoopedExchange, asked: Question, completion: Completion) -> None:
+    async def answer(self, page: Page, asked: Question, completion: Completion) -> None:
+        """Runs the loop to its end, which is written like the rest. A cancel stops the LLM and the tools."""
         try:
             tools = await self._toolboxes.open(self._persona.servers, self._persona.extras, asked.owner)
             for name in sorted(asked.callers):
@@ -138,34 +155,34 @@ class Looped:
                     raise Unprocessable(f"The agent {self._persona.agent!r} has a tool {name!r} itself; call yours otherwise.", param="tools")
             for warning in tools.warnings:
                 log.warning("an agent lacks tools", extra={"agent": self._persona.agent, "why": warning})
-            heard = _Heard(exchange, completion, streaming=asked.streaming)
-            heard.ends(await converse(_Watched(self._relay, exchange), tools, asked, heard, lambda message: None))
+            heard = _Heard(page, completion, streaming=asked.streaming)
+            heard.ends(await converse(_Watched(self._relay, page), tools, asked, heard, lambda message: None))
         except Refusal as refusal:
-            exchange.refuse(refusal)
+            page.refuse(refusal)
         except Exception:
             log.exception("bug", extra={"agent": self._persona.agent})
-            exchange.put(failure(500, "internal_error", "The broker made a mistake; its log says more."))
+            page.put(failure(500, "internal_error", "The broker made a mistake; its log says more."))
 
 
 class _Watched:
     """The relay, with an eye on what it begins."""
 
-    def __init__(self, relay: Relay, exchange: LoopedExchange):
+    def __init__(self, relay: Relay, page: Page):
         self._relay = relay
-        self._exchange = exchange
+        self._page = page
         self.end = relay.end
 
     async def begin(self, call: Call, request_id: str) -> Exchange:
         ask = await self._relay.begin(call, request_id)
-        self._exchange.asks(ask)
+        self._page.asks(ask)
         return ask
 
 
 class _Heard:
-    """What the loop says, put into the client's exchange."""
+    """What the loop says, as parts of an answer."""
 
-    def __init__(self, exchange: Exchange, completion: Completion, *, streaming: bool):
-        self._exchange = exchange
+    def __init__(self, page: Page, completion: Completion, *, streaming: bool):
+        self._page = page
         self._completion = completion
         self._streaming = streaming
         self._texts: list[str] = []
@@ -203,7 +220,7 @@ class _Heard:
     def _put(self, headers: dict[str, str], said: bytes, *, last: bool = False) -> None:
         first = b"" if self._begun else head(200, headers)
         self._begun = True
-        self._exchange.put(first + part(b"C", said) + (DONE if last else b""))
+        self._page.put(first + part(b"C", said) + (DONE if last else b""))
 
 
 def _entry(exchange: Exchange) -> bytes:

@@ -43,6 +43,8 @@ class Asked:
     max_iterations: int
     patience: Patience
     buffer_bytes: int
+    priority: str = "interactive"
+    may_wake: bool = True
 
 
 class Turns:
@@ -98,7 +100,7 @@ class Turns:
         try:
             begun = await self._store.begin(
                 asked.thread, asked.owner, token, b'"role":"user","content":%s}' % asked.content,
-                personality=asked.personality, limit_bytes=self._request_bytes,
+                personality=asked.personality, limit_bytes=self._request_bytes, may_wake=asked.may_wake,
             )
         except BaseException:
             del self._threads[token]
@@ -132,6 +134,7 @@ class Turns:
             fields=fields,
             messages=[*system_block(persona.prompts), *to_send([*begun.before, begun.asked])],
             max_iterations=asked.max_iterations, answer_bytes=self._result_bytes,
+            priority=asked.priority, may_wake=asked.may_wake,
         )
         return await converse(self._relay, tools, question, hear, said)
 

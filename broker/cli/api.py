@@ -79,10 +79,12 @@ class Api:
         """The JSON that answers. Raises Refused, Unreachable."""
         return await self.send("GET", path, query=query)
 
-    async def send(self, method: str, path: str, body: object = None, *, query: dict[str, str] | None = None) -> object:
+    async def send(
+        self, method: str, path: str, body: object = None, *, query: dict[str, str] | None = None, headers: dict[str, str] | None = None
+    ) -> object:
         """None for an answer without content. Raises Refused, Unreachable."""
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
-        async with self._asked(method, path, body, timeout, {}, query or {}) as response:
+        async with self._asked(method, path, body, timeout, headers or {}, query or {}) as response:
             text = await response.read()
         if not text:
             return None
@@ -91,16 +93,26 @@ class Api:
         except ValueError:
             raise Unreachable(_no_broker(self.broker, response)) from None
 
+    async def kept(self, path: str, status: int) -> tuple[str, bytes]:
+        """(content type, body) of what is kept there and answered with that status, also where that is an LLM's refusal.
+        Raises Refused, Unreachable, Broken."""
+        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        async with self._asked("GET", path, None, timeout, {}, {}, expected=status) as response:
+            return response.content_type, await response.read()
+
     @asynccontextmanager
-    async def stream(self, method: str, path: str, body: object = None, **headers: str) -> AsyncIterator[Stream]:
-        """An answer of server-sent events, which may take as long as it takes. Raises Refused, Unreachable, Broken."""
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout_s)
+    async def stream(
+        self, method: str, path: str, body: object = None, *, silence_s: float | None = None, **headers: str
+    ) -> AsyncIterator[Stream]:
+        """An answer of server-sent events, which may take as long as it takes; after ``silence_s`` without a byte, comments
+        included, its connection counts as broken. Raises Refused, Unreachable, Broken."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout_s, sock_read=silence_s)
         async with self._asked(method, path, body, timeout, headers, {}) as response:
             yield Stream(response)
 
     @asynccontextmanager
     async def _asked(
-        self, method: str, path: str, body: object, timeout: aiohttp.ClientTimeout, headers: dict, query: dict
+        self, method: str, path: str, body: object, timeout: aiohttp.ClientTimeout, headers: dict, query: dict, expected: int = 200,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         url = URL(self.broker + path, encoded=True).update_query(query) if query else URL(self.broker + path, encoded=True)
         begun = False
@@ -110,10 +122,12 @@ class Api:
                 headers={**headers, "Content-Type": "application/json"} if body is not None else headers, allow_redirects=False,
             ) as response:
                 begun = True
-                if not 200 <= response.status < 300:
+                if response.status != expected and not 200 <= response.status < 300:
                     raise _refused(self.broker, response, await response.read())
                 yield response
         except TimeoutError:
+            if begun and timeout.sock_read:
+                raise Broken(f"the answer of {self.broker} broke off: it says nothing any more") from None
             raise Unreachable(f"{self.broker} did not answer within {self._timeout_s:g} s; --timeout allows more") from None
         except (aiohttp.ClientError, OSError) as error:
             if begun:

@@ -29,7 +29,7 @@ DRY = " (dry run)"
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @connection
 def apply(where: Where, files: tuple[str, ...], dry_run: bool) -> None:
-    """Make and edit rows as the documents in FILE say: Project, Prompt, Personality, LLM, Agent.
+    """Make and edit rows as the documents in FILE say: Project, Prompt, Personality, LLM, Pool, Agent.
 
     Each is `kind`, `name` and the API's fields, as `broker get KIND -o yaml` prints them. One that is there already is
     edited where it differs.

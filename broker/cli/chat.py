@@ -14,7 +14,7 @@ import click
 
 from .completion import personalities, who_chats
 from .options import connection, finish, refuse
-from .printing import complain, say
+from .printing import answer, complain, say
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 HELP = """\
-/new    begins another conversation
-/exit   ends, as Ctrl-D does
+/new      begins another conversation
+/explain  says why the last answer came from whom it did, where several could have given it
+/exit     ends, as Ctrl-D does
 Ctrl-C cancels an answer; twice at the prompt it ends. A message that begins with / wants a space before it."""
 
 
@@ -36,7 +37,7 @@ Ctrl-C cancels an answer; twice at the prompt it ends. A message that begins wit
 @click.option("--personality", metavar="NAME", shell_complete=personalities, help="In the place of the agent's own; '' for none.")
 @connection
 def chat(where: Where, name: str, thread: str | None, new: bool, personality: str | None) -> None:
-    """Talk to an agent, or to an LLM by its name, an alias or its model.
+    """Talk to an agent, or to an LLM by its name, an alias, a pool or its model.
 
     An agent's conversation is a thread at the broker, one with an LLM is gone at the end. `agent/NAME` and `llm/NAME`
     say which is meant, where there are both. Piped, stdin is one message and the answer is all that is printed.
@@ -61,16 +62,12 @@ async def _piped(where: Where, name: str, thread: str | None, personality: str |
         raise Misused("stdin is empty; it is the message")
     talk = await _with(where, name, thread, True, personality)
     try:
-        answer = await talk.ask(text, _only_warn)
+        said = await talk.ask(text, _only_warn)
     except asyncio.CancelledError:  # Ctrl-C
         with contextlib.suppress(Broken, Refused, Unreachable):
             await talk.cancel()
         raise
-    if sys.stdout.isatty():
-        say(answer)
-    else:
-        sys.stdout.buffer.write((answer.removesuffix("\n") + "\n").encode("utf-8", "replace"))
-        sys.stdout.buffer.flush()
+    answer(said)
 
 
 def _only_warn(event: str, data: dict) -> None:
@@ -80,49 +77,31 @@ def _only_warn(event: str, data: dict) -> None:
 
 async def _with(where: Where, name: str, thread: str | None, new: bool, personality: str | None) -> WithAgent | WithLLM:
     """Whoever is called so. Raises Refused, Unreachable, Misused."""
-    from .api import Api, Misused, Refused
-    from .kinds import PLURAL
-    from .rows import one_or_none
+    from .api import Api, Misused
     from .talk import WithAgent, WithLLM
+    from .who import AGENT, who
 
-    kind, _, plain = name.partition("/")
     async with Api(where) as api:
-        for agent in dict.fromkeys([name] if kind != "agent" else [name, plain]):
-            if kind != "llm" and (row := await one_or_none(api, PLURAL["agents"], agent)):
-                return WithAgent(where, row["name"], personality, await _thread(api, row, thread, new))
-        for llm in dict.fromkeys([name] if kind != "llm" else [name, plain]):
-            if await _is_model(api, llm):
-                if thread or personality is not None:
-                    raise Misused(f"--thread and --personality are for agents; {llm!r} is an LLM")
-                return WithLLM(where, llm)
-    raise Refused(404, "not_found", f"there is no agent and no LLM {name!r}; `broker get agents` and `broker get llms` list those that there are")
+        kind, found = await who(api, name)
+        if kind == AGENT:
+            return WithAgent(where, found, personality, await _thread(api, found, thread, new))
+    if thread or personality is not None:
+        raise Misused(f"--thread and --personality are for agents; {found!r} is an LLM")
+    return WithLLM(where, found)
 
 
-async def _is_model(api: Api, name: str) -> bool:
-    """Whether an LLM is called by this: its name, an alias, its model."""
-    from .api import Refused, segment
-
-    try:
-        await api.get(f"/v1/models/{segment(name)}")
-    except Refused as refused:
-        if refused.status != 404:
-            raise
-        return False
-    return True
-
-
-async def _thread(api: Api, agent: dict, thread: str | None, new: bool) -> dict | None:
+async def _thread(api: Api, agent: str, thread: str | None, new: bool) -> dict | None:
     """The thread that goes on."""
     from .api import Misused, segment
 
     if thread:
         found = await api.get(f"/api/v1/threads/{segment(thread)}")
-        if found["agent"] != agent["name"]:
-            raise Misused(f"the thread {thread} is with the agent {found['agent']!r}, not with {agent['name']!r}")
+        if found["agent"] != agent:
+            raise Misused(f"the thread {thread} is with the agent {found['agent']!r}, not with {agent!r}")
         return found
     if new:
         return None
-    newest = await api.get(f"/api/v1/agents/{segment(agent['name'])}/threads", limit="1")
+    newest = await api.get(f"/api/v1/agents/{segment(agent)}/threads", limit="1")
     return newest["data"][0] if newest["data"] else None
 
 
@@ -164,7 +143,9 @@ def _loop(runner: asyncio.Runner, talk: WithAgent | WithLLM) -> int:
             interrupted = False
             if text.strip() in ("/exit", "/quit"):
                 return 0
-            if text.strip() and not _obeyed(text, talk):
+            if text.strip() == "/explain":
+                _explain(runner, talk)
+            elif text.strip() and not _obeyed(text, talk):
                 _answer(runner, talk, text)
         except EOFError:
             say()
@@ -188,6 +169,16 @@ def _obeyed(text: str, talk: WithAgent | WithLLM) -> bool:
     else:
         say(HELP if word == "/help" else f"{word} is no command.\n{HELP}", dim=True)
     return True
+
+
+def _explain(runner: asyncio.Runner, talk: WithAgent | WithLLM) -> None:
+    from .api import Broken, Refused, Unreachable
+    from .explain import tell
+
+    try:
+        tell(runner.run(talk.explained()))
+    except (Broken, Refused, Unreachable) as error:
+        complain(str(error))
 
 
 def _answer(runner: asyncio.Runner, talk: WithAgent | WithLLM, text: str) -> None:

@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from .kinds import Kind
+from .membership import spelled
 from .printing import Cell, shortened
 
 WIDEST = 48
 STATUS = {"active": "green", "hibernating": "yellow", "inactive": "red"}
+#: Of tasks and batches.
+STATE = {"done": "green", "completed": "green", "failed": "red", "dead": "red", "expired": "red", "cancelled": "yellow"}
 
 
 class Column(NamedTuple):
@@ -32,11 +35,17 @@ def _of(kind: Kind, wide: bool) -> list[Column]:
     return [column for column in COLUMNS[kind.plural] if wide or not column.wide]
 
 
-def age(time: str | None) -> str:
-    """How long ago, as one number and its unit; '' for never."""
+def age(time: str | int | None) -> str:
+    """How long ago, as one number and its unit; '' for never. ``time``: ISO-8601, or Unix seconds."""
     if not time:
         return ""
-    s = max(0, int((datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds()))
+    then = datetime.fromtimestamp(time, UTC) if isinstance(time, int) else datetime.fromisoformat(time)
+    return span(int((datetime.now(UTC) - then).total_seconds()))
+
+
+def span(s: int) -> str:
+    """So many seconds, as one number and its unit."""
+    s = max(0, s)
     for unit, seconds, from_ in (("d", 86_400, 172_800), ("h", 3_600, 7_200), ("m", 60, 120)):
         if s >= from_:
             return f"{s // seconds}{unit}"
@@ -68,7 +77,8 @@ def _flat(value: object) -> str:
     return str(value) if isinstance(value, int | float) else ref(value)
 
 
-def _status(row: dict) -> Cell:
+def status(row: dict) -> Cell:
+    """Of an LLM, an agent, a session."""
     text = row.get("status") or ""
     # A live row whose channel is closed answers nobody.
     if row.get("kind") == "virtual" and text == "active" and row.get("channel") is False:
@@ -80,8 +90,22 @@ def _answers(row: dict) -> Cell:
     return Cell(ref(row.get("llm")) or f"any {row.get('model') or '?'}")
 
 
+def _state(name: str) -> Column:
+    return Column(name.upper(), lambda row: Cell(row[name], STATE.get(row[name])))
+
+
+def _answered(row: dict) -> Cell:
+    """Which LLM has, or had, a task's last attempt."""
+    return Cell((row["attempts"] or [{}])[-1].get("llm") or "")
+
+
+def _counts(row: dict) -> Cell:
+    counts = row["request_counts"]
+    return Cell(f"{counts['completed'] + counts['failed']}/{counts['total']}")
+
+
 _NAME, _ID, _AGE = _text("NAME", "name"), _text("ID", "id", True), _ago("AGE", "createdAt")
-_OWNER, _TOLD, _STATUS = _text("OWNER", "ownerId", True), _text("DESCRIPTION", "description", True), Column("STATUS", _status)
+_OWNER, _TOLD, _STATUS = _text("OWNER", "ownerId", True), _text("DESCRIPTION", "description", True), Column("STATUS", status)
 _KIND, _SESSION = _text("KIND", "kind"), _text("SESSION", "providerSessionId", True)
 
 COLUMNS = {
@@ -94,6 +118,10 @@ COLUMNS = {
         _NAME, _STATUS, _KIND, Column("LLM", _answers), _text("PROJECT", "project"), _AGE,
         _text("PERSONALITY", "defaultPersonality", True), _OWNER, _ID, _TOLD,
     ),
+    "pools": (
+        _NAME, _count("MEMBERS", "members"), _text("STAYS", "affinity"), _AGE,
+        Column("MEMBERS ARE", lambda row: Cell(", ".join(spelled(entry) for entry in row["members"])), True), _OWNER, _TOLD,
+    ),
     "sessions": (
         _text("ID", "id"), _STATUS, _count("LLMS", "llms"), _count("AGENTS", "agents"), _ago("HEARTBEAT", "lastHeartbeatAt"),
         _AGE, _text("CHANNEL", "channel", True), _OWNER, _text("LLM NAMES", "llms", True), _text("AGENT NAMES", "agents", True),
@@ -102,6 +130,18 @@ COLUMNS = {
     "threads": (
         _text("ID", "id"), _text("AGENT", "agent"), _text("TITLE", "title"), _text("RUNNING", "running"),
         _ago("LAST TURN", "lastTurnAt"), _AGE, _OWNER,
+    ),
+    "tasks": (
+        _text("ID", "id"), _state("state"), _text("MODEL", "model"), _text("PRIORITY", "priority"), _count("ATTEMPTS", "attempts"), _AGE,
+        Column("ERROR", lambda row: Cell((row["error"] or {}).get("code") or "")), Column("LLM", _answered, True),
+        _text("POSITION", "position", True), _ago("ENDED", "endedAt", True), _text("OPERATION", "operation", True),
+        _text("DEADLINE", "deadline", True), Column("WEBHOOK", lambda row: Cell((row["webhook"] or {}).get("state") or ""), True),
+        Column("MESSAGE", lambda row: Cell((row["error"] or {}).get("message") or ""), True),
+    ),
+    "batches": (
+        _text("ID", "id"), _state("status"), Column("ANSWERED", _counts), Column("FAILED", lambda row: Cell(str(row["request_counts"]["failed"]))),
+        _ago("AGE", "created_at"), _text("ENDPOINT", "endpoint", True), _text("INPUT", "input_file_id", True),
+        _text("OUTPUT", "output_file_id", True), _text("ERRORS", "error_file_id", True),
     ),
     "projects": (_NAME, _count("SERVERS", "mcpServers"), _AGE, _text("SERVER NAMES", "mcpServers", True), _OWNER, _ID, _TOLD),
     "personalities": (

@@ -6,6 +6,8 @@ prints an error and never takes long.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
@@ -79,7 +81,7 @@ def row_names(ctx: click.Context, argument: click.Parameter, begun: str) -> list
 
 
 def who_chats(ctx: click.Context, argument: click.Parameter, begun: str) -> list[CompletionItem]:
-    return _matching(ctx, ["agents", "llms"], begun, ())
+    return _matching(ctx, ["agents", "llms", "pools"], begun, ())
 
 
 def personalities(ctx: click.Context, option: click.Parameter, begun: str) -> list[CompletionItem]:
@@ -88,6 +90,11 @@ def personalities(ctx: click.Context, option: click.Parameter, begun: str) -> li
 
 def secrets(ctx: click.Context, argument: click.Parameter, begun: str) -> list[CompletionItem]:
     return _matching(ctx, ["secrets"], begun, ())
+
+
+def tasks(ctx: click.Context, argument: click.Parameter, begun: str) -> list[CompletionItem]:
+    given = ctx.params.get(argument.name) or ()
+    return _matching(ctx, ["tasks"], begun, given if isinstance(given, tuple) else ())
 
 
 def _matching(ctx: click.Context, kinds: list[str], begun: str, given: tuple[str, ...]) -> list[CompletionItem]:
@@ -100,7 +107,7 @@ def _matching(ctx: click.Context, kinds: list[str], begun: str, given: tuple[str
 def _names(ctx: click.Context, kinds: list[str]) -> list[str]:
     import asyncio
 
-    from .api import Api, Where
+    from .api import Api, Refused, Where
     from .kinds import PLURAL
     from .options import BROKER
     from .rows import every
@@ -108,7 +115,10 @@ def _names(ctx: click.Context, kinds: list[str]) -> list[str]:
     async def ask() -> list[str]:
         where = Where(ctx.params.get("broker") or BROKER, ctx.params.get("token"), LIMIT_S)
         async with asyncio.timeout(LIMIT_S), Api(where) as api:
-            asked = [PLURAL[kind] for kind in kinds]
-            return [row.get("name") or row["id"] for kind in asked for row in await every(api, kind, most=50)]
+            found: list[str] = []
+            for kind in kinds:
+                with suppress(Refused):  # pools are an admin's
+                    found += [row.get("name") or row["id"] for row in await every(api, PLURAL[kind], most=50)]
+            return found
 
     return asyncio.run(ask())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
@@ -15,8 +14,9 @@ from .printing import say
 if TYPE_CHECKING:
     from .api import Api, Where
 
-LABEL = 22
 MESSAGES = 20
+#: What is not shown as the other fields are.
+OWN_WAY = {("pools", "members"), ("tasks", "attempts"), ("tasks", "result"), ("tasks", "error")}
 #: Of a row of that kind: rows of which kinds name it, and in which field (and which field of the entries in that).
 RELATED = {
     "llms": (("agents", "llm", ""),),
@@ -24,6 +24,7 @@ RELATED = {
     "personalities": (("agents", "defaultPersonality", ""),),
     "prompts": (("personalities", "prompts", ""),),
     "agents": (("prompts", "agent", ""),),
+    "pools": (("agents", "model", ""),),
     "secrets": (("llms", "apiKeyRef", ""), ("projects", "mcpServers", "apiKeyRef")),
     "tool-servers": (("projects", "mcpServers", "toolServer"),),
 }
@@ -41,46 +42,22 @@ def describe(where: Where, kind: Kind, name: str) -> None:
 async def _describe(where: Where, kind: Kind, name: str) -> None:
     from . import rows
     from .api import Api, segment
+    from .labels import show
+    from .task_told import tell_task
 
     async with Api(where) as api:
         row = await rows.one(api, kind, name)
         for field, value in row.items():
-            _show(field, value)
+            if (kind.plural, field) not in OWN_WAY:
+                show(field, value)
+        if kind.plural == "tasks":
+            await tell_task(api, row)
+        if kind.plural == "pools":
+            _members(row, await rows.every(api, PLURAL["llms"]))
         for other, field, within in RELATED.get(kind.plural, ()):
             _related(other, [each["name"] for each in await rows.every(api, PLURAL[other]) if _names(each.get(field), within, row)])
         if kind.plural == "threads":
             await _messages(api, f"{kind.path}/{segment(row['id'])}/messages")
-
-
-def _show(field: str, value: object) -> None:
-    from .columns import age, ref
-
-    label = _label(field)
-    if value is None or value in ("", [], {}):
-        say(f"{label}-")
-    elif isinstance(value, str) and "\n" in value:
-        _below(label, value.splitlines())
-    elif field.endswith(("At", "Since")) and isinstance(value, str):
-        say(f"{label}{value} ({age(value)} ago)")
-    elif isinstance(value, dict) and value.keys() <= {"id", "name"}:
-        say(f"{label}{ref(value)}" + ("" if value.get("id") else " (not there)"))
-    elif isinstance(value, dict):
-        _below(label, [f"{name}: {json.dumps(item, ensure_ascii=False)}" for name, item in value.items()])
-    elif isinstance(value, list):
-        _below(label, [item if isinstance(item, str) else json.dumps(item, ensure_ascii=False) for item in value])
-    else:
-        say(f"{label}{json.dumps(value) if isinstance(value, bool) else value}")
-
-
-def _label(field: str) -> str:
-    spaced = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in field)
-    return f"{spaced[:1].upper()}{spaced[1:]}:".ljust(LABEL)
-
-
-def _below(label: str, lines: list[str]) -> None:
-    say(label.rstrip())
-    for line in lines:
-        say(f"  {line}")
 
 
 def _names(value: object, within: str, row: dict) -> bool:
@@ -92,8 +69,28 @@ def _names(value: object, within: str, row: dict) -> bool:
 
 
 def _related(kind: str, names: list[str]) -> None:
+    from .labels import below
+
     if names:
-        _below(_label(kind), names)
+        below(kind, names)
+
+
+def _members(pool: dict, llms: list[dict]) -> None:
+    """Whom it names, and who that is just now."""
+    from .columns import status
+    from .labels import below
+    from .membership import members, spelled
+    from .printing import Cell, table
+
+    below("members", map(spelled, pool["members"]))
+    found = members(pool, llms)
+    below("llms", [] if found else ["none fits its members just now"])
+    if found:
+        rows = [
+            [Cell(llm["name"]), status(llm), Cell(llm["kind"]), Cell(str(entry.get("tier", 0))), Cell(f"{entry.get('weight', 1):g}")]
+            for llm, entry in found
+        ]
+        table(["NAME", "STATUS", "KIND", "TIER", "WEIGHT"], rows, indent="  ")
 
 
 async def _messages(api: Api, path: str) -> None:

@@ -14,14 +14,14 @@ from unicodedata import category
 
 from .api import Misused
 from .columns import ref
-from .kinds import DOCUMENTS, EITHER, KINDS, LIST, OBJECT, OF, TEXT, Field, Kind
+from .kinds import DOCUMENTS, EITHER, KINDS, LIST, OBJECT, OF, TEXT, YES_NO, Field, Kind
 from .yaml_form import Malformed, documents
 
 SUFFIXES = (".yaml", ".yml", ".json")
 STDIN = "-"
 #: Of one file. Whoever names a disk or a film by mistake is told so before the memory is full.
 LARGEST = 64 << 20
-MADE_OF = {TEXT: str, OBJECT: dict, LIST: list}
+MADE_OF = {TEXT: str, OBJECT: dict, LIST: list, YES_NO: bool}
 _READ_ONLY = {kind.singular.title().replace("-", ""): kind for kind in KINDS if not kind.document}
 
 
@@ -50,7 +50,7 @@ def read(files: Iterable[str]) -> list[Document]:
     """The documents of files and folders, and of stdin for ``-``. Raises Misused with every complaint."""
     found: list[Document] = []
     wrong: list[str] = []
-    for name, text in _texts(files):
+    for name, text in texts(files):
         try:
             for line, value in documents(text):
                 document = _document(value, f"{name}:{line}", wrong)
@@ -78,7 +78,8 @@ def one(text: str, name: str) -> Document:
     return found[0]
 
 
-def _texts(files: Iterable[str]) -> Iterable[tuple[str, str]]:
+def texts(files: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """(name, text) of each, of a folder's files too. Raises Misused."""
     for file in files:
         if file == STDIN:
             yield "stdin", _decoded("stdin", sys.stdin.buffer.read(LARGEST + 1))

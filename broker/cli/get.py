@@ -8,15 +8,15 @@ import sys
 import click
 
 from .completion import row_names
-from .kinds import Kind, KindName
+from .kinds import STATES, Kind, KindName
 from .options import connection, finish
 from .printing import FAILED, Cell, complain, fail, say, says_all, table
 
 FORMS = ("table", "wide", "json", "yaml", "name")
 WATCH_S = 2.0
-THREADS = 100
+MOST = 100
 #: What changes at a living row although nothing happens to it.
-RESTLESS = ("lastHeartbeatAt",)
+RESTLESS = ("lastHeartbeatAt", "position")
 
 
 @click.command()
@@ -27,20 +27,23 @@ RESTLESS = ("lastHeartbeatAt",)
 @click.option("-w", "--watch", is_flag=True, help="Go on with what changes, until interrupted.")
 @click.option("--agent", metavar="NAME", help="Prompts or threads of that agent.")
 @click.option("--project", metavar="NAME", help="Prompts of that project.")
-@click.option("--limit", type=click.IntRange(min=1), default=THREADS, show_default=True, help="The last so many threads.")
+@click.option("--state", type=click.Choice(STATES), help="Tasks in that state.")
+@click.option("--limit", type=click.IntRange(min=1), default=MOST, show_default=True, help="The last so many threads, tasks or batches.")
 @connection
 def get(where, kind: Kind, names: tuple[str, ...], form: str, as_json: bool, watch: bool, agent: str | None,
-        project: str | None, limit: int) -> None:
-    """List rows: llms, agents, sessions, threads, projects, personalities, prompts, tool-servers or secrets.
+        project: str | None, state: str | None, limit: int) -> None:
+    """List rows: llms, pools, agents, sessions, threads, tasks, batches, projects, personalities, prompts, tool-servers or secrets.
 
     With NAMEs (or ids) only those.
     """
     form = "json" if as_json else form
     if agent and kind.plural not in ("prompts", "threads") or project and kind.plural != "prompts":
         raise click.UsageError("--agent is for prompts and threads, --project for prompts")
+    if state and (kind.plural != "tasks" or names):
+        raise click.UsageError("--state is for lists of tasks")
     if watch and form == "yaml":
         raise click.UsageError("what changes is shown as table, wide, name or json; not as yaml")
-    filters = {word: value for word, value in (("agent", agent), ("project", project)) if value}
+    filters = {word: value for word, value in (("agent", agent), ("project", project), ("state", state)) if value}
     finish(_get(where, Listing(kind, names, form, limit, filters), watch))
 
 
@@ -69,8 +72,16 @@ class Listing:
             except Refused as refused:
                 if refused.status not in (404, 409):
                     raise
-                missing.append(str(refused))
+                said = str(refused)
+                missing.append(said if name in said else f"{self.kind.singular}/{name}: {said}")
         return found, missing
+
+    async def left(self, api, row: dict) -> dict | None:
+        """A row that is in the list no more, as it is now: one of many pages goes when newer ones come, or its state is
+        another. None when it is deleted."""
+        from . import rows
+
+        return await rows.one_or_none(api, self.kind, row[self.kind.key]) if self.kind.page and not self._names else None
 
     def show(self, found: list[dict]) -> None:
         if self._form == "json":
@@ -132,6 +143,8 @@ async def _watch(api, listing: Listing, before: list[dict]) -> None:
         await asyncio.sleep(WATCH_S)
         try:
             found, _ = await listing.read(api)
+            now = _by_id(found)
+            gone = {key: await listing.left(api, known[key]) for key in known.keys() - now.keys()}
         except (Broken, Unreachable, Refused) as error:
             if isinstance(error, Refused) and error.status < 500:
                 raise
@@ -139,12 +152,13 @@ async def _watch(api, listing: Listing, before: list[dict]) -> None:
                 complain(str(error))
             away = True
             continue
-        away, now = False, _by_id(found)
+        away = False
         for key, row in now.items():
             if key not in known or _still(row) != _still(known[key]):
                 listing.show_change(row, gone=False)
-        for key in known.keys() - now.keys():
-            listing.show_change(known[key], gone=True)
+        for key, row in gone.items():
+            if row is None or _still(row) != _still(known[key]):
+                listing.show_change(row or known[key], gone=row is None)
         known = now
 
 

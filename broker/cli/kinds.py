@@ -10,24 +10,27 @@ from dataclasses import dataclass, field
 import click
 from click.shell_completion import CompletionItem
 
-TEXT, OBJECT, LIST = "a text", "an object", "a list"
+TEXT, OBJECT, LIST, YES_NO = "a text", "an object", "a list", "true or false"
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """``is_a``: what a value must be. ``empty``: may it be null, which takes away what was there. ``names``: the kind of
-    row that a value refers to, by its name, its id or an object with one of the two."""
+    row that a value refers to, by its name, its id or an object with one of the two. ``usual``: what the entries of a list
+    have that do not say it."""
 
     name: str
     is_a: str = TEXT
     empty: bool = False
     names: str = ""
+    usual: tuple[tuple[str, object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """``document``: its word in files, '' for a kind that nobody writes. ``key``: the field that stands for a row in a
-    path. ``fields`` come after ``name``; ``needs``: of each of these, one must be there when a row is made."""
+    path. ``fields`` come after ``name``; ``needs``: of each of these, one must be there when a row is made. ``page``: most
+    rows of one answer, 0 where all come at once. ``instead``: what a person may want who would delete one."""
 
     plural: str
     singular: str
@@ -38,6 +41,8 @@ class Kind:
     needs: tuple[tuple[str, ...], ...] = ()
     deletable: bool = True
     words: tuple[str, ...] = field(default=())
+    page: int = 0
+    instead: str = ""
 
 
 KINDS = (
@@ -55,13 +60,19 @@ KINDS = (
         Field("apiKeyRef", empty=True, names="secrets"),
         Field("extraConfig", OBJECT), Field("aliases", LIST),
     )),
+    Kind("pools", "pool", "/api/v1/pools", "Pool", needs=(("members",),), fields=(
+        Field("description"), Field("members", LIST, usual=(("weight", 1), ("tier", 0))), Field("affinity", YES_NO),
+    )),
     Kind("agents", "agent", "/api/v1/agents", "Agent", needs=(("llm", "model"),), fields=(
         Field("description"), Field("systemPrompt"), Field("llm", empty=True, names="llms"), Field("model", empty=True),
         Field("project", empty=True, names="projects"), Field("defaultPersonality", empty=True, names="personalities"),
         Field("defaultParams", OBJECT), Field("extras", OBJECT),
     )),
     Kind("sessions", "session", "/api/v1/sessions", key="id", deletable=False),
-    Kind("threads", "thread", "/api/v1/threads", key="id"),
+    Kind("threads", "thread", "/api/v1/threads", key="id", page=200),
+    Kind("tasks", "task", "/api/v1/tasks", key="id", deletable=False, page=200,
+         instead="`broker task cancel` ends a task, `broker task purge` forgets ended ones"),
+    Kind("batches", "batch", "/v1/batches", key="id", deletable=False, page=100),
     Kind("tool-servers", "tool-server", "/api/v1/tool-servers", words=("toolservers", "toolserver")),
     Kind("secrets", "secret", "/api/v1/secrets"),
 )
@@ -69,6 +80,8 @@ KINDS = (
 DOCUMENTS = {kind.document: kind for kind in KINDS if kind.document}
 #: Where a prompt may belong; without one of them it is everybody's.
 OF = ("project", "agent")
+#: Where a durable task can be.
+STATES = ("queued", "running", "done", "failed", "cancelled", "dead")
 #: Fields of which a document has at most one.
 EITHER = {"agents": ("llm", "model"), "prompts": OF}
 PLURAL = {kind.plural: kind for kind in KINDS}
@@ -86,7 +99,8 @@ class KindName(click.ParamType):
     def convert(self, value: str | Kind, param: click.Parameter | None, ctx: click.Context | None) -> Kind:
         kind = value if isinstance(value, Kind) else _CALLED.get(value.lower())
         if kind not in self._kinds:
-            self.fail(f"{value!r} is none of {', '.join(kind.plural for kind in self._kinds)}", param, ctx)
+            instead = f"; {kind.instead}" if kind and kind.instead else ""
+            self.fail(f"{value!r} is none of {', '.join(kind.plural for kind in self._kinds)}{instead}", param, ctx)
         return kind
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:

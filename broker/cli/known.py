@@ -12,7 +12,7 @@ from . import rows
 from .api import Api, Refused
 from .columns import ref
 from .documents import Document
-from .kinds import OF, PLURAL, Kind
+from .kinds import OF, PLURAL, Field, Kind
 
 
 class Known:
@@ -54,8 +54,9 @@ class Known:
 
     def learn(self, document: Document, row: dict) -> None:
         """A row as the broker has just answered it."""
-        others = self._rows[document.kind.plural]
-        self._rows[document.kind.plural] = [other for other in others if other["id"] != row["id"]] + [row]
+        kind = document.kind
+        others = [other for other in self._rows[kind.plural] if _key(kind, other) != _key(kind, row)]
+        self._rows[kind.plural] = [*others, row]
 
     def complaints(self, document: Document) -> list[str]:
         """References that lead nowhere, or to several prompts."""
@@ -81,21 +82,22 @@ class Known:
     def sent(self, document: Document, name: str) -> object:
         """A field's value for the API: references to prompts by id, for their names are not unique."""
         value = document.fields[name]
-        if isinstance(value, list) and _names(document.kind, name) == "prompts":
+        if isinstance(value, list) and _field(document.kind, name).names == "prompts":
             return self._prompt_ids(value)
-        return ref(value) or None if _names(document.kind, name) else value
+        return ref(value) or None if _field(document.kind, name).names else value
 
     def differs(self, document: Document, row: dict) -> list[str]:
         """The fields that the row has otherwise."""
         return [name for name, value in document.fields.items() if not self._same(document.kind, name, value, row.get(name))]
 
     def _same(self, kind: Kind, name: str, ours: object, theirs: object) -> bool:
-        names = _names(kind, name)
+        field = _field(kind, name)
+        names = field.names
         if names == "prompts":
             return self._prompt_ids(ours) == [item["id"] for item in theirs]
         if names:
             return self._called(names, ref(ours)) == self._called(names, ref(theirs))
-        return _bare(ours) == _bare(theirs)
+        return _bare(_short(field, ours)) == _bare(_short(field, theirs))
 
     def _prompt_ids(self, items: list) -> list[str]:
         """Each once. One that is not made yet has none, and then nothing is sent."""
@@ -135,8 +137,20 @@ def _references(document: Document) -> Iterable[tuple[str, object]]:
             yield "secrets", server["apiKeyRef"]
 
 
-def _names(kind: Kind, name: str) -> str:
-    return next(field.names for field in kind.fields if field.name == name)
+def _field(kind: Kind, name: str) -> Field:
+    return next(field for field in kind.fields if field.name == name)
+
+
+def _short(field: Field, value: object) -> object:
+    """A list's entries without what they need not say."""
+    usual = {(name, _bare(plain)) for name, plain in field.usual}
+    return [_without(item, usual) for item in value] if usual and isinstance(value, list) else value
+
+
+def _without(item: object, usual: set[tuple[str, str]]) -> object:
+    if not isinstance(item, dict):
+        return item
+    return {name: _without(each, set()) for name, each in item.items() if each is not None and (name, _bare(each)) not in usual}
 
 
 def _id(item: object) -> str | None:

@@ -45,6 +45,15 @@ def say(text: str = "", colour: str | None = None, *, dim: bool = False, err: bo
     click.echo(said + end, err=err, nl=False, color=True)
 
 
+def answer(text: str) -> None:
+    """What an LLM said: for a terminal made fit, else just as it is."""
+    if sys.stdout.isatty():
+        say(text)
+        return
+    sys.stdout.buffer.write((text.removesuffix("\n") + "\n").encode("utf-8", "replace"))
+    sys.stdout.buffer.flush()
+
+
 def fail(message: str, code: int = FAILED) -> NoReturn:
     """Each line of the message is a line of the error."""
     complain(message)
@@ -55,15 +64,15 @@ def complain(message: str) -> None:
     say("\n".join(f"broker: {line}" for line in message.split("\n")), err=True)
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], widths: Sequence[int] = (), *, head: bool = True) -> list[int]:
+def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], widths: Sequence[int] = (), *, head: bool = True, indent: str = "") -> list[int]:
     """Prints it. Returns how wide its columns are; ``widths``: at least so wide, for rows that follow others."""
     colours = coloured(sys.stdout)
     texts = [[writable(one_line(cell.text), sys.stdout) or "-" for cell in row] for row in rows]
     found = [max([width(heads[n]), *(width(line[n]) for line in texts), *widths[n : n + 1]]) for n in range(len(heads))]
     if head:
-        click.echo(_joined(list(heads), found))
+        click.echo(indent + _joined(list(heads), found))
     for row, line in zip(rows, texts):
-        click.echo(_joined(line, found, [cell.colour if colours else None for cell in row]), color=True)
+        click.echo(indent + _joined(line, found, [cell.colour if colours else None for cell in row]), color=True)
     return found
 
 

@@ -6,22 +6,20 @@ from .api import Api, Refused, segment
 from .columns import ref
 from .kinds import OF, Kind
 
-PAGE = 200
-
 
 async def every(api: Api, kind: Kind, *, most: int | None = None, **filters: str) -> list[dict]:
-    """The rows, in the broker's order; of threads the first ``most``. Raises Refused, Unreachable."""
+    """The rows, in the broker's order; of kinds that come in pages the first ``most``. Raises Refused, Unreachable."""
     if kind.plural == "prompts":  # of one name there may be several
         return sorted(await api.get(kind.path, **filters), key=lambda row: (row["name"], scope(row)))
-    if kind.plural != "threads":
+    if not kind.page:
         return _list(await api.get(kind.path, **filters))
     found: list[dict] = []
     while most is None or len(found) < most:
-        page = await api.get(kind.path, limit=str(PAGE if most is None else min(PAGE, most - len(found))), **filters)
+        page = await api.get(kind.path, limit=str(kind.page if most is None else min(kind.page, most - len(found))), **filters)
         found += _list(page)
-        if not page.get("hasMore") or not page["data"]:
+        filters["after"] = _next(page)
+        if not filters["after"]:
             break
-        filters["after"] = found[-1]["id"]
     return found
 
 
@@ -62,6 +60,14 @@ def scope(row: dict) -> str:
         if row.get(word):
             return f"{word} {ref(row[word])}"
     return "global"
+
+
+def _next(page: dict) -> str:
+    """The ``after`` of the page that follows; '' behind the last. A page of tasks may be empty and not be the last."""
+    if "next" in page:
+        return page["next"] or ""
+    more = page.get("hasMore") or page.get("has_more")
+    return page["data"][-1]["id"] if more and page["data"] else ""
 
 
 def _only(name: str, found: list[dict]) -> dict:

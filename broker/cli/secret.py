@@ -66,7 +66,7 @@ def _value(name: str, file: str | None) -> str:
     if file is None and sys.stdin.isatty():
         value, source = _typed(name), "what was typed"
     else:
-        value, source = _read(file), file or "stdin"
+        value, source = kept_in(file), file or "stdin"
     if not value:
         raise Misused(f"{source} is empty; it is the value")
     return value
@@ -93,7 +93,8 @@ def _typed(name: str) -> str:
     return value
 
 
-def _read(file: str | None) -> str:
+def kept_in(file: str | None) -> str:
+    """What is in a file, or comes by stdin, without its last line's end. Raises Misused."""
     from .api import Misused
 
     source = file or "stdin"

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 
 from .api import Api, Broken, Refused, Stream, Unreachable, Where, segment
+from .explain import read
 from .spoken import history, text_of
 
 Hear = Callable[[str, dict], None]
@@ -72,6 +73,10 @@ class WithAgent:
                 await following.read(stream)
         except (Broken, Unreachable):
             return  # the next try may meet another replica
+
+    async def explained(self) -> dict:
+        """Raises Refused: a turn may have been many requests."""
+        raise Refused(404, "not_found", "an agent's answers are not explained here; those of an LLM, a pool or a model are")
 
     async def cancel(self) -> None:
         """Ends the turn that runs, and waits until another one may begin."""
@@ -138,6 +143,7 @@ class WithLLM:
         self._where = where
         self._llm = llm
         self._messages: list[dict] = []
+        self._request = ""
 
     def forget(self) -> None:
         self._messages = []
@@ -152,6 +158,7 @@ class WithLLM:
         async with Api(self._where) as api:
             body = {"model": self._llm, "messages": messages, "stream": True}
             async with api.stream("POST", "/v1/chat/completions", body) as stream:
+                self._request = stream.headers.get("X-Request-Id", "")
                 async for _, _, data in stream.events():
                     if data == "[DONE]":
                         break
@@ -164,6 +171,13 @@ class WithLLM:
 
     async def cancel(self) -> None:
         """To hang up was enough."""
+
+    async def explained(self) -> dict:
+        """Why the last answer came from whom it did. Raises Refused, Unreachable."""
+        if not self._request:
+            raise Refused(404, "not_found", "nothing was asked yet")
+        async with Api(self._where) as api:
+            return await read(api, self._request)
 
 
 def _hear_chunk(chunk: dict, said: list[str], hear: Hear) -> None:

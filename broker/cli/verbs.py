@@ -14,6 +14,8 @@ VERBS = {
     "edit": "broker.cli.edit:edit",
     "delete": "broker.cli.delete:delete",
     "chat": "broker.cli.chat:chat",
+    "task": "broker.cli.task:task",
+    "explain": "broker.cli.explain:explain",
     "secret": "broker.cli.secret:secret",
     "completion": "broker.cli.completion:completion",
 }

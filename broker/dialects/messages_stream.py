@@ -11,7 +11,7 @@ from typing import Any
 
 from broker.dialects.broken import BrokenAnswer
 from broker.dialects.messages_answer import call_id, counts, error_shape, message_id, stopped
-from broker.dialects.openai_answer import Answer, Call, Choice, Said, Usage, encode, error_of, read
+from broker.dialects.openai_answer import Call, Choice, Said, Usage, encode, read
 from broker.dialects.sse import EventReader, EventTooLarge, payloads
 
 EVENT_BYTES = 16 << 20
@@ -71,23 +71,14 @@ class EventWriter:
             return b""
         answer = read(payload)
         if answer.error is not None:
-            return self._failed(answer)
+            return self.fail(*answer.failure)
         if answer.usage is not None:
             self._usage = answer.usage
         said = b"" if self._begun else self._begin()
         return said + self._choice(answer.choices[0]) if answer.choices else said
 
-    def _failed(self, answer: Answer) -> bytes:
-        error = error_of(answer.error, "the LLM's server ended its answer with an error")
-        status = error.get("status", error.get("code"))
-        return self.fail(status if isinstance(status, int) else 502, error)
-
     def _choice(self, choice: Choice) -> bytes:
-        piece = choice.delta
-        if piece is None and choice.message is not None:
-            piece = choice.message
-            for number, call in enumerate(piece.tool_calls or ()):
-                call.index = number
+        piece = choice.piece
         said = self._piece(piece) if piece is not None else b""
         if choice.finish_reason:
             self._last = choice

@@ -64,6 +64,15 @@ class Choice(Struct):
     finish_reason: str | None = None
     stop_reason: Any = None  # vLLM's: the stop sequence that was met
 
+    @property
+    def piece(self) -> Said | None:
+        """What a chunk says; a whole answer in one chunk says it as a ``message``, with calls that have no index."""
+        if self.delta is None and self.message is not None:
+            for number, call in enumerate(self.message.tool_calls or ()):
+                call.index = number
+            return self.message
+        return self.delta
+
 
 class Cached(Struct):
     cached_tokens: int | None = None
@@ -86,6 +95,13 @@ class Answer(Struct):
     model: Any = None
     error: Any = None
     created: Any = None
+
+    @property
+    def failure(self) -> tuple[int, dict[str, Any]]:
+        """HTTP status and error of an answer that ends with one."""
+        error = error_of(self.error, "the LLM's server ended its answer with an error")
+        status = error.get("status", error.get("code"))
+        return status if isinstance(status, int) else 502, error
 
 
 encode = msgspec.json.Encoder().encode

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from broker.dialects.broken import BrokenAnswer
-from broker.dialects.openai_answer import Answer, Choice, Said, Usage, encode, error_of, read, read_whole
+from broker.dialects.openai_answer import Choice, Said, Usage, encode, read, read_whole
 from broker.dialects.responses_answer import INCOMPLETE, counts, failed
 from broker.dialects.responses_output import Events, Output
 from broker.dialects.sse import EventReader, EventTooLarge, payloads
@@ -130,7 +130,7 @@ class EventWriter:
             return b""
         answer = read(payload)
         if answer.error is not None:
-            return self._failed(answer)
+            return self.fail(*answer.failure)
         if answer.usage is not None:
             self._usage = answer.usage
         if not self._begun and self.response["created_at"] is None and isinstance(answer.created, int):
@@ -138,17 +138,8 @@ class EventWriter:
         said = self.begin()
         return said + self._choice(answer.choices[0]) if answer.choices else said
 
-    def _failed(self, answer: Answer) -> bytes:
-        error = error_of(answer.error, "the LLM's server ended its answer with an error")
-        status = error.get("status", error.get("code"))
-        return self.fail(status if isinstance(status, int) else 502, error)
-
     def _choice(self, choice: Choice) -> bytes:
-        piece = choice.delta
-        if piece is None and choice.message is not None:
-            piece = choice.message
-            for number, call in enumerate(piece.tool_calls or ()):
-                call.index = number
+        piece = choice.piece
         said = self._piece(piece) if piece is not None else b""
         if choice.finish_reason:
             self._reason = choice.finish_reason

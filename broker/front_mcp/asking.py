@@ -55,7 +55,7 @@ class Asking:
 
     def __init__(
         self, agents: Agents, threads: Threads, relay: Relay, toolboxes: Toolboxes, turns: Turns, *,
-        owner: str, patience: Patience, request_id: str, max_iterations: int,
+        owner: str, patience: Patience, request_id: str, max_iterations: int, priority: str, may_wake: bool,
     ):
         self._agents = agents
         self._threads = threads
@@ -66,6 +66,8 @@ class Asking:
         self._patience = patience
         self._request_id = request_id
         self._max_iterations = max_iterations
+        self._priority = priority
+        self._may_wake = may_wake
         self.doing = "waiting for the agent"
         self.stirred = asyncio.Event()
 
@@ -87,6 +89,7 @@ class Asking:
             llm=persona.llm, owner=self._owner, patience=self._patience, request_id=self._request_id,
             fields=merged(*persona.params), streaming=False, max_iterations=self._max_iterations,
             messages=[*system_block(persona.prompts), msgspec.json.encode({"role": "user", "content": message})],
+            priority=self._priority, may_wake=self._may_wake,
         )
         warnings: list[str] = []
 
@@ -109,7 +112,7 @@ class Asking:
         asked = Asked(
             thread=thread, owner=self._owner, request_id=self._request_id, content=msgspec.json.encode(message),
             streaming=False, personality=None, params={}, max_iterations=self._max_iterations, patience=self._patience,
-            buffer_bytes=self._patience.buffer_bytes,
+            buffer_bytes=self._patience.buffer_bytes, priority=self._priority, may_wake=self._may_wake,
         )
         turn = await self._turns.start(asked)
         listener = turn.listen(self._patience.buffer_bytes)

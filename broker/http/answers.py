@@ -52,7 +52,7 @@ async def answer_model(request: web.Request, call: Call, voice: Voice | None = N
             only = await request.app[STORE].rows.only_one(name) if call.words else ""
             if only:
                 # Nothing to choose, so it may be asked in the client's own words.
-                return await answer(request, structs.replace(asked, llm=only), voice)
+                return await answer(request, structs.replace(asked, llm=only), voice, tell_who=True)
             return await answer_pooled(request, asked, voice)
     raise await with_near_names(request, call.llm, unknown)
 
@@ -99,11 +99,13 @@ async def answer_pooled(request: web.Request, call: Call, voice: Voice | None = 
 
 
 async def answer(
-    request: web.Request, call: Call, voice: Voice | None = None, relay: Relay | Looped | None = None
+    request: web.Request, call: Call, voice: Voice | None = None, relay: Relay | Looped | None = None, *, tell_who: bool = False
 ) -> web.StreamResponse:
-    """Relays a call and writes its reply. Raises the Refusal when nothing was written yet."""
+    """Relays a call and writes its reply; ``tell_who``: with the LLM's name. Raises the Refusal when nothing was written yet."""
     relay = relay or request.app[RELAY]
     exchange = await relay.begin(call, request[ID])
+    if tell_who:
+        exchange.marks["X-Served-By"] = call.llm
     return await written(request, exchange, _voice_of(call, voice), call.operation, streaming=call.streaming, relay=relay)
 
 

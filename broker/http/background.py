@@ -28,6 +28,7 @@ from .bodies import JSON
 from .context import DURABLE, LIMITS, PRINCIPAL, STORE
 
 _PREFIX = "job_"
+_LONGEST_S = 3650 * 86_400
 _object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -40,7 +41,7 @@ async def begin(request: web.Request, asked: Asked, call: Call, items: list[Raw]
     key, fingerprint = (call.keep.idem, call.keep.fingerprint) if call.keep else ("", "")
     job, *_ = await store.jobs.create(
         asked.model, owner=owner, body=call.body, streaming=call.streaming, may_wake=call.may_wake, key=key, fingerprint=fingerprint,
-        priority=call.priority if "X-Priority" in request.headers else "normal",
+        priority=call.priority if "X-Priority" in request.headers else "normal", deadline_ms=_deadline_ms(request),
     )
     request.app[DURABLE].made()
     response = f"resp_{job.removeprefix(_PREFIX)}"
@@ -51,6 +52,12 @@ async def begin(request: web.Request, asked: Asked, call: Call, items: list[Raw]
         previous=asked.previous_response_id or "", items=encode(items), answer=encode(answer), job=job,
     )
     return await store.responses.get(response, owner)
+
+
+def _deadline_ms(request: web.Request) -> int | None:
+    """What its X-Deadline-Seconds says, which was looked at already. A request at once has a limit besides, a job has none."""
+    text = request.headers.get("X-Deadline-Seconds")
+    return max(1, int(min(float(text), _LONGEST_S) * 1000)) if text else None
 
 
 async def answer_now(request: web.Request, stored: Stored) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from typing import Literal
 
 import msgspec
 from aiohttp import web
@@ -12,16 +13,23 @@ from aiohttp import web
 from broker.batches.orders import ENDPOINTS
 from broker.errors import BadRequest, Conflict
 from broker.store.batches import Batch
-from broker.store.files import UnknownFile
 
 from .bodies import decode, read_body, reply
 from .context import BATCHES, LIMITS, PRINCIPAL, STORE
+from .files import SHORTEST_S
 from .pages import limit_of, listed
 
 _BODY_BYTES = 1 << 20
 _WINDOW = re.compile(r"([1-9][0-9]{0,5})(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LONGEST_S = 14 * 86_400
+
+
+class Lasting(msgspec.Struct):
+    """How long after they were made files are kept."""
+
+    seconds: int
+    anchor: Literal["created_at"] = "created_at"
 
 
 class NewBatch(msgspec.Struct):
@@ -31,6 +39,7 @@ class NewBatch(msgspec.Struct):
     endpoint: str
     completion_window: str
     metadata: dict[str, str] | None = None
+    output_expires_after: Lasting | None = None
 
 
 async def create(request: web.Request) -> web.Response:
@@ -41,16 +50,18 @@ async def create(request: web.Request) -> web.Response:
     metadata = asked.metadata or {}
     if len(metadata) > 16 or any(len(name) > 64 or len(value) > 512 for name, value in metadata.items()):
         raise BadRequest("`metadata` has at most 16 entries, names to 64 and values to 512 characters.", param="metadata")
+    lasts_s = int(request.app[LIMITS].file_s)
+    if lasting := asked.output_expires_after:
+        if lasting.seconds < SHORTEST_S:
+            raise BadRequest(f"`output_expires_after` has at least {SHORTEST_S} seconds.", param="output_expires_after")
+        lasts_s = min(lasting.seconds, lasts_s)
     store, principal = request.app[STORE], request[PRINCIPAL]
-    try:
-        await store.files.get(asked.input_file_id, principal.owner)
-    except UnknownFile as why:
-        raise UnknownFile(why.message, param="input_file_id") from None
     now = int(time.time())
     batch = f"batch_{uuid.uuid4().hex}"
     await store.batches.create(
         batch, principal.owner, endpoint=asked.endpoint, file=asked.input_file_id, window=asked.completion_window, created_s=now,
-        expires_s=now + window_s, metadata=msgspec.json.encode(metadata), may_wake=principal.may_wake, ttl_ms=_ttl_ms(request) + window_s * 1000,
+        expires_s=now + window_s, metadata=msgspec.json.encode(metadata), may_wake=principal.may_wake, lasts_s=lasts_s,
+        ttl_ms=int(request.app[LIMITS].file_s + window_s) * 1000,
     )
     request.app[BATCHES].nudge()
     return reply(shown(await store.batches.get(batch, principal.owner)))
@@ -94,7 +105,3 @@ def _window_s(text: str) -> int:
     if not 0 < seconds <= _LONGEST_S:
         raise BadRequest("`completion_window` is a time such as `24h`, to 14 days.", param="completion_window")
     return seconds
-
-
-def _ttl_ms(request: web.Request) -> int:
-    return int(request.app[LIMITS].file_s * 1000)

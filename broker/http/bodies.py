@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 JSON = "application/json"
 #: A body that keeps coming may take longer than the limit, if it comes at least so fast.
-_BYTES_PER_S = 8 << 10
+BYTES_PER_S = 8 << 10
 
 
 class UnsupportedEncoding(Refusal):
@@ -45,7 +45,7 @@ async def read_body(request: web.Request, limit: int, within_s: float) -> bytes:
                 if size > limit:
                     raise _too_large(limit)
                 chunks.append(chunk)
-                limit_s.reschedule(began + within_s + size / _BYTES_PER_S)
+                limit_s.reschedule(began + within_s + size / BYTES_PER_S)
     except TimeoutError:
         raise RequestTimeout(f"The request's body did not arrive within {within_s:g} s.") from None
     except web.HTTPException:

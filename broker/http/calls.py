@@ -76,7 +76,7 @@ def call_of(
     return Call(
         llm=llm, operation=operation, body=body, streaming=streaming,
         owner=request[PRINCIPAL].owner, patience=patience_of(request, request.app[LIMITS]),
-        priority=_priority(request), may_wake=request[PRINCIPAL].may_wake,
+        priority=priority_of(request), may_wake=request[PRINCIPAL].may_wake,
         keep=keeping(request, body, may_resume=streaming and as_it_comes),
     )
 
@@ -89,7 +89,8 @@ def translated(translate: Callable[..., Made], given: object) -> Made:
         raise BadRequest(str(why), param=why.param) from None
 
 
-def _priority(request: web.Request) -> str:
+def priority_of(request: web.Request) -> str:
+    """Raises Unprocessable."""
     priority = request.headers.get("X-Priority", PRIORITIES[0])
     if priority not in PRIORITIES:
         raise Unprocessable("X-Priority is `interactive`, `normal` or `batch`.", param="X-Priority")

@@ -9,17 +9,22 @@ import uuid
 
 from aiohttp import BodyPartReader, web
 
-from broker.errors import BadRequest, Refusal, RequestTimeout, TooLarge
+from broker.errors import BadRequest, QueueFull, Refusal, RequestTimeout, TooLarge
 from broker.folder import Draft
 from broker.store.files import File
 
-from .bodies import reply
+from .bodies import BYTES_PER_S, reply
 from .context import FOLDER, LIMITS, PRINCIPAL, STORE
 from .pages import limit_of, listed, newest_first
 
 _PURPOSE = "batch"
+#: Files that one answer tells of, whatever the limit is.
+_PAGE = 1000
 _FIELDS, _FIELD_BYTES = 16, 1000
-_SHORTEST_S = 3600
+#: Least time that files are kept for.
+SHORTEST_S = 3600
+_FOLDERS = re.compile(r".*[/\\]", re.DOTALL)
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _EXPIRES = re.compile(r"expires_after\[(anchor|seconds)\]")
 
 
@@ -39,7 +44,8 @@ async def upload(request: web.Request) -> web.Response:
         await drafts[0].keep()
         try:
             await request.app[STORE].files.put(file, request[PRINCIPAL].owner)
-        except Refusal:
+        except QueueFull:
+            # Of any other refusal nobody knows whether there is a row now.
             await request.app[FOLDER].delete(file_id)
             raise
     finally:
@@ -50,7 +56,7 @@ async def upload(request: web.Request) -> web.Response:
 
 async def list_files(request: web.Request) -> web.Response:
     files, more = await request.app[STORE].files.page(
-        request[PRINCIPAL].owner, after=request.query.get("after", ""), limit=limit_of(request, default=1000, most=1000),
+        request[PRINCIPAL].owner, after=request.query.get("after", ""), limit=min(_PAGE, limit_of(request, default=_PAGE, most=10_000)),
         newest=newest_first(request, default="desc"), purpose=request.query.get("purpose", ""),
     )
     return reply(listed([shown(file) for file in files], lambda file: file["id"], more=more))
@@ -102,7 +108,7 @@ async def _read_form(request: web.Request, file_id: str, fields: dict[str, str],
             if not isinstance(part, BodyPartReader):
                 raise BadRequest("The form's fields may not be forms themselves.")
             if part.name == "file" and not drafts:
-                filename = (part.filename or "file")[:255]
+                filename = _base_name(part.filename or "")
                 drafts.append(await request.app[FOLDER].begin(file_id))
                 await _copy(part, drafts[0], limits.file_bytes, limits.body_s)
             else:
@@ -116,15 +122,26 @@ async def _read_form(request: web.Request, file_id: str, fields: dict[str, str],
     raise BadRequest(f"The form has more than {_FIELDS} fields.")
 
 
+def _base_name(given: str) -> str:
+    """A file's name as its client says it, without folders: who is told it may write to it."""
+    name = _CONTROLS.sub("", _FOLDERS.sub("", _as_text(given))).strip()
+    return name[-255:] if name.strip(".") else "file"
+
+
+def _as_text(given: str) -> str:
+    """Of a header, which may hold any bytes."""
+    return given.encode(errors="surrogateescape").decode(errors="replace")
+
+
 async def _copy(part: BodyPartReader, draft: Draft, limit: int, within_s: float) -> None:
-    while True:
-        async with asyncio.timeout(within_s):
-            piece = await part.read_chunk(1 << 16)
-        if not piece:
-            return
-        if draft.bytes + len(piece) > limit:
-            raise TooLarge(f"The file is larger than {limit:,} bytes; split it.")
-        await draft.write(piece)
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    async with asyncio.timeout(within_s) as limit_s:
+        while piece := await part.read_chunk(1 << 16):
+            if draft.bytes + len(piece) > limit:
+                raise TooLarge(f"The file is larger than {limit:,} bytes; split it.")
+            await draft.write(piece)
+            limit_s.reschedule(min(clock() + within_s, began + within_s + draft.bytes / BYTES_PER_S))
 
 
 async def _text(part: BodyPartReader, within_s: float) -> str:
@@ -136,7 +153,8 @@ async def _text(part: BodyPartReader, within_s: float) -> str:
             return text.decode(errors="replace")
         text += piece
         if len(text) > _FIELD_BYTES:
-            raise BadRequest(f"`{part.name}` is longer than {_FIELD_BYTES} bytes.", param=part.name)
+            name = _as_text(part.name or "")[:100]
+            raise BadRequest(f"`{name}` is longer than {_FIELD_BYTES} bytes.", param=name)
 
 
 def _lasts_s(request: web.Request, fields: dict[str, str]) -> int:
@@ -146,6 +164,6 @@ def _lasts_s(request: web.Request, fields: dict[str, str]) -> int:
     if not asked:
         return longest_s
     text = asked.get("seconds", "")
-    if asked.get("anchor", "created_at") != "created_at" or not text.isdecimal() or int(text) < _SHORTEST_S:
-        raise BadRequest(f"`expires_after` has the anchor `created_at` and at least {_SHORTEST_S} seconds.", param="expires_after")
+    if asked.get("anchor", "created_at") != "created_at" or not text.isdecimal() or int(text) < SHORTEST_S:
+        raise BadRequest(f"`expires_after` has the anchor `created_at` and at least {SHORTEST_S} seconds.", param="expires_after")
     return min(int(text), longest_s)

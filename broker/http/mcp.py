@@ -17,7 +17,7 @@ from broker.front_mcp.asking import Asking
 from broker.relay.inbound import event
 
 from .bodies import JSON
-from .calls import patience_of, read_request
+from .calls import patience_of, priority_of, read_request
 from .context import ID, LIMITS, PRINCIPAL, RELAY, STORE, TOOLBOXES, TURNS
 from .middleware import REQUEST_ID, allow_origin
 
@@ -64,6 +64,7 @@ def _asking(request: web.Request) -> Asking:
     return Asking(
         app[STORE].agents, app[STORE].threads, app[RELAY], app[TOOLBOXES], app[TURNS], owner=request[PRINCIPAL].owner,
         request_id=request[ID], patience=patience_of(request, app[LIMITS]), max_iterations=app[LIMITS].max_iterations,
+        priority=priority_of(request), may_wake=request[PRINCIPAL].may_wake,
     )
 
 

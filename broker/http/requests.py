@@ -5,7 +5,6 @@ from __future__ import annotations
 from aiohttp import web
 
 from broker.relay.parts import failure
-from broker.relay.pooled import attempts_of
 from broker.unknown import UnknownRequest
 
 from .bodies import reply
@@ -18,10 +17,8 @@ async def get_request(request: web.Request) -> web.Response:
     outside a line, ``priority`` null for one that never was in any."""
     request_id = request.match_info["request"]
     tasks, owner = request.app[STORE].tasks, _owner(request)
-    for attempt in attempts_of(request_id):
-        if found := await tasks.look(attempt, owner=owner):
-            break
-    else:
+    found = await tasks.look(request_id, owner=owner)
+    if not found:
         raise UnknownRequest()
     return reply({
         "id": request_id, "state": found.state, "llm": found.llm, "priority": found.priority or None,
@@ -33,10 +30,9 @@ async def cancel_request(request: web.Request) -> web.Response:
     request_id = request.match_info["request"]
     refusal = failure(499, "request_cancelled", "the request was cancelled by DELETE /api/v1/requests")
     tasks, owner = request.app[STORE].tasks, _owner(request)
-    for attempt in attempts_of(request_id):
-        if await tasks.cancel(attempt, "cancelled", owner=owner, refusal=refusal):
-            return reply({"id": request_id, "cancelled": True})
-    raise UnknownRequest()
+    if not await tasks.cancel(request_id, "cancelled", owner=owner, refusal=refusal, whole=True):
+        raise UnknownRequest()
+    return reply({"id": request_id, "cancelled": True})
 
 
 async def explain_request(request: web.Request) -> web.Response:

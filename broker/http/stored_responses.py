@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
+
 import msgspec
 from aiohttp import web
 from msgspec import Raw
@@ -52,6 +54,9 @@ async def delete_response(request: web.Request) -> web.Response:
 async def input_items(request: web.Request) -> web.Response:
     """All that the LLM was given, the newest first: what was asked, and what was said in the responses before."""
     store, owner = request.app[STORE].responses, request[PRINCIPAL].owner
-    chain = await store.chain(request.match_info["response"], owner, ttl_ms=ttl_ms(request))
-    items = [item for stored in chain[:-1] for item in said_in(stored)] + _items(chain[-1].input)
+    said: list[list[Raw]] = []
+    async with aclosing(store.chain(request.match_info["response"], owner, ttl_ms=ttl_ms(request))) as chain:
+        async for stored in chain:
+            said.append(said_in(stored) if said else _items(stored.input))
+    items = [item for some in reversed(said) for item in some]
     return reply(page_of(request, items, lambda item: _named(item).id, default="desc"))

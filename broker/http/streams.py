@@ -17,10 +17,10 @@ async def resume(request: web.Request) -> web.StreamResponse:
     after = request.query.get("after") or request.headers.get("Last-Event-ID", "")
     try:
         numbering = Numbering(after)
+        exchange = await request.app[RELAY].follow(
+            request.match_info["stream"], request[PRINCIPAL].owner, request.app[LIMITS].patience, after=numbering
+        )
     except BadEventId:
         raise Unprocessable("`after` is the id of an event of this stream, as its `id:` line says it.", param="after") from None
-    exchange = await request.app[RELAY].follow(
-        request.match_info["stream"], request[PRINCIPAL].owner, request.app[LIMITS].patience, start=numbering.start
-    )
     exchange.marks = {"X-Stream-Id": exchange.task}
     return await written(request, exchange, Numbered(numbering), "resume", streaming=True, begun=bool(after))

@@ -22,9 +22,10 @@ async def events(request: web.Request) -> web.StreamResponse:
     """All after the event ``?after=``, or ``Last-Event-ID`` as browsers send it; without either from the beginning."""
     try:
         after = After.read(request.query.get("after") or request.headers.get("Last-Event-ID", ""))
+        job = await found(request)
+        await request.app[DURABLE].events.check(job, after)
     except BadEventId:
         raise Unprocessable("`after` is the id of an event of this task, as its `id:` line says it.", param="after") from None
-    job = await found(request)
     response = web.StreamResponse(headers={
         "Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache", "X-Accel-Buffering": "no",
         REQUEST_ID: request[ID],

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from aiohttp import web
 
-from broker.errors import BadRequest, NotFound, Refusal, Unprocessable
+from broker.errors import BadRequest, NotFound, Refusal, TooLarge, Unprocessable
 from broker.model import AGENT_PREFIX
 from broker.relay.job_told import PATH, told
 from broker.relay.webhooks import Hook, bond
@@ -77,6 +77,8 @@ async def submit(request: web.Request) -> web.Response:
     limits = request.app[LIMITS]
     body = await read_body(request, limits.job_bytes + _AROUND_BYTES, limits.body_s)
     submitted = decode(body, Submitted)
+    if len(bytes(submitted.request)) > limits.job_bytes:
+        raise TooLarge(f"`request` is larger than {limits.job_bytes:,} bytes.", param="request")
     asked = _read_request(submitted)
     target = _target(submitted, asked)
     key, fingerprint = key_of(request, body)
@@ -103,7 +105,7 @@ async def list_tasks(request: web.Request) -> web.Response:
     state, after = request.query.get("state", ""), request.query.get("after", "")
     if state and state not in STATES:
         raise Unprocessable(f"`state` is one of {', '.join(STATES)}.", param="state")
-    if after and not after.isdecimal():
+    if after and not (after.isascii() and after.isdecimal()):
         raise Unprocessable("`after` is the `next` of the page before.", param="after")
     jobs, on = await request.app[STORE].jobs.list(
         request[PRINCIPAL].owner, state=state, limit=limit_of(request, default=50, most=500), after=after
@@ -199,6 +201,7 @@ def _priority(submitted: Submitted) -> str:
 
 
 def _deadline_ms(submitted: Submitted) -> int | None:
+    """From now; below 1 it is over, which only matters to a task that is new."""
     if submitted.deadline is not None and submitted.deadline_seconds is not None:
         raise Unprocessable("Give one of `deadline` and `deadlineSeconds`.", param="deadline")
     if submitted.deadline is not None:
@@ -209,9 +212,7 @@ def _deadline_ms(submitted: Submitted) -> int | None:
         left = timedelta(seconds=max(-1.0, min(submitted.deadline_seconds, _LONGEST.total_seconds())))
     else:
         return None
-    if left <= timedelta():
-        raise Unprocessable("The deadline is over already; give one that is to come.", param="deadline")
-    return int(min(left, _LONGEST) / timedelta(milliseconds=1))
+    return int(max(-_LONGEST, min(left, _LONGEST)) / timedelta(milliseconds=1))
 
 
 async def _webhook(request: web.Request, submitted: Submitted) -> bytes:
@@ -222,6 +223,10 @@ async def _webhook(request: web.Request, submitted: Submitted) -> bytes:
         raise Unprocessable("`webhook.secret` has from 1 to 256 characters; it signs what is sent.", param="webhook.secret")
     try:
         read_url(hook.url)
+    except Refusal:
+        text = "`webhook.url` is a whole http or https address, without user, password and `#`, as https://example.com/hook."
+        raise Unprocessable(text, param="webhook.url") from None
+    try:
         await request.app[HOOKS].guard.check(hook.url)
     except Refusal as refusal:
         raise Unprocessable(refusal.message.replace("`url`", "`webhook.url`"), param="webhook.url") from None

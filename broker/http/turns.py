@@ -19,7 +19,7 @@ from broker.errors import BadRequest, Unprocessable
 from broker.model import Ref
 
 from .bodies import decode, reply
-from .calls import patience_of, read_request
+from .calls import patience_of, priority_of, read_request
 from .context import ID, LIMITS, PRINCIPAL, STORE, TURNS
 from .edits import named
 from .turn_stream import TURN_INDEX, tell_from, tell_live
@@ -117,7 +117,7 @@ async def _read(request: web.Request) -> Asked:
         thread=_thread(request), owner=request[PRINCIPAL].owner, request_id=request[ID], content=_content(body, asked),
         streaming=asked.stream, personality=None if asked.personality is UNSET else named(asked.personality),
         params=asked.params, max_iterations=iterations, patience=patience_of(request, limits),
-        buffer_bytes=limits.patience.buffer_bytes,
+        buffer_bytes=limits.patience.buffer_bytes, priority=priority_of(request), may_wake=request[PRINCIPAL].may_wake,
     )
 
 

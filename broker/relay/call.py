@@ -72,6 +72,9 @@ class Call(msgspec.Struct):
 class Upstreams(Protocol):
     """Who calls public LLMs (``broker/upstream/caller.py``)."""
 
+    @property
+    def room(self) -> int: ...
+
     def understand(self, target: Target, words: Words) -> bool: ...
 
     def start(self, exchange: Exchange, call: Call, target: Target) -> asyncio.Task | None: ...

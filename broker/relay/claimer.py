@@ -1,7 +1,7 @@
 """Lets queued jobs begin, from this replica: when one is made or ends here, and else every now and then.
 
-The scripts decide which and where. What is left to do here is to call public LLMs, and to make the requests of agents; a
-replica that dies with that undone leaves it to the others.
+The scripts decide which and where. What is left to do here is to call public LLMs, to make the requests of agents, and to
+run the loops of those with tools; a replica that dies with that undone leaves it to the others.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import replace
+from typing import Protocol
 
-from broker.chat.block import as_persona
+from msgspec import structs
+
 from broker.errors import AgentLLMMissing, AgentOffline, BadRequest, PublisherOffline, StoreUnavailable
+from broker.model import Persona
 from broker.store import Store
-from broker.store.claims import Asked, Called
+from broker.store.claims import Asked, Called, Looping
 from broker.unknown import UnknownLLM
 
 from .call import Call
 from .exchange import Patience
+from .keeper import Pen
 from .parts import failure
 from .post import Post
 from .relay import Relay
@@ -29,11 +33,21 @@ log = logging.getLogger(__name__)
 _AT_ONCE = 64
 
 
+class Agents(Protocol):
+    """What agents add to jobs (``broker/chat/attempts.py``)."""
+
+    def request(self, call: Call, persona: Persona) -> bytes | None:
+        """What the agent's LLM is asked; None: it is asked in a loop, by ``start``. Raises BadRequest."""
+
+    def start(self, pen: Pen, call: Call, llm: str, task: str, persona: Persona) -> asyncio.Task: ...
+
+
 class Claimer:
     """``poll_s``: how often it looks when it heard of nothing."""
 
-    def __init__(self, store: Store, relay: Relay, post: Post, patience: Patience, *, poll_s: float):
+    def __init__(self, store: Store, relay: Relay, post: Post, agents: Agents, patience: Patience, *, poll_s: float):
         self._store = store
+        self._agents = agents
         self._relay = relay
         self._post = post
         self._patience = patience
@@ -76,12 +90,13 @@ class Claimer:
         if self._unsure:
             await self._give_back()
             self._unsure = False
-        claimed = await self._store.claims.claim(_AT_ONCE, calls=True)
+        claimed = await self._store.claims.claim(_AT_ONCE, calls=self._relay.room_for_calls)
         self._queued = claimed.queued
         for called in claimed.called:
             self._call(called)
         await asyncio.gather(*(self._ask(asked) for asked in claimed.asked))
-        return claimed.more
+        # Agents' jobs are let out a few at a time.
+        return claimed.more or bool(claimed.asked)
 
     def _call(self, called: Called) -> None:
         patience = replace(self._patience, deadline_s=called.deadline_ms / 1000)
@@ -93,16 +108,28 @@ class Claimer:
 
     async def _ask(self, asked: Asked) -> None:
         claims = self._store.claims
+        call = Call(asked.agent, asked.operation, asked.body, asked.streaming, "", self._patience)
         try:
             persona = await self._store.agents.persona(asked.agent)
-            llm = persona.llm if persona and not persona.model else ""
-            model, body = (persona.model, as_persona(asked.body, persona)) if persona else ("", b"")
+            body = self._agents.request(call, persona) if persona else b""
         except (AgentOffline, AgentLLMMissing, PublisherOffline, UnknownLLM):
-            llm, model, body = "", "", b""
+            persona, body = None, b""
         except BadRequest as refusal:
             return await claims.refuse(asked.job, refusal.code, refusal.message)
-        if called := await claims.start(asked.job, llm, model, body):
-            self._call(called)
+        model = persona.model if persona else ""
+        llm = persona.llm if persona and not model else ""
+        given = await claims.start(asked.job, llm, model, body)
+        if isinstance(given, Looping):
+            self._loop(call, given, persona)
+        elif given:
+            self._call(given)
+
+    def _loop(self, call: Call, given: Looping, persona: Persona) -> None:
+        # Its asks may wait as long as a job may; how long an attempt may take from then on is the scripts' to say.
+        left_s = given.deadline_ms / 1000
+        patience = replace(self._patience, deadline_s=left_s, queue_wait_s=left_s)
+        call = structs.replace(call, owner=given.owner, patience=patience, priority=given.priority, may_wake=given.may_wake)
+        self._relay.write(given.task, lambda pen: self._agents.start(pen, call, given.llm, given.task, persona))
 
     async def _give_back(self) -> None:
         """Ends the calls that this replica was given while Redis' answer was lost: nobody makes them."""

@@ -11,7 +11,7 @@ import logging
 from broker.errors import StoreUnavailable
 from broker.store import Store
 
-from .claimer import Claimer
+from .claimer import Agents, Claimer
 from .exchange import Patience
 from .job_events import JobEvents
 from .job_watch import JobWatch
@@ -25,13 +25,15 @@ log = logging.getLogger(__name__)
 class Durable:
     """``poll_s``: how often it looks when it heard of nothing. ``patience``: of an attempt."""
 
-    def __init__(self, store: Store, relay: Relay, post: Post, webhooks: Webhooks, patience: Patience, *, poll_s: float):
+    def __init__(
+        self, store: Store, relay: Relay, post: Post, agents: Agents, webhooks: Webhooks, patience: Patience, *, poll_s: float
+    ):
         self._store = store
         self._poll_s = poll_s
         self._webhooks = webhooks
-        self._claimer = Claimer(store, relay, post, patience, poll_s=poll_s)
+        self._claimer = Claimer(store, relay, post, agents, patience, poll_s=poll_s)
         self.watch = JobWatch(store.jobs, poll_s=poll_s)
-        self.events = JobEvents(self.watch, relay, buffer_bytes=patience.buffer_bytes)
+        self.events = JobEvents(self.watch, relay, store.kept, buffer_bytes=patience.buffer_bytes)
         relay.heard_end = self._heard_end
 
     def made(self) -> None:
@@ -56,6 +58,7 @@ class Durable:
         try:
             await asyncio.gather(*duties)
         finally:
+            await self._webhooks.close()
             await self.watch.close()
 
     async def _look_after(self) -> None:

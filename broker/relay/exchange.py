@@ -125,7 +125,7 @@ class Exchange:
                     self.sent_at = now
                 self._queue_due = now + self._patience.queue_wait_s if letter == "W" else None
                 if content:
-                    self.serve(content.decode())
+                    self.serve(*content.decode().split("\n"))
                 continue
             news = False
             if letter == "C":

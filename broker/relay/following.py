@@ -14,6 +14,7 @@ from broker.store import Store
 from broker.store.kept import START, Place
 
 from .exchange import Exchange, Patience
+from .numbering import BadEventId, Numbering
 from .parts import failure, part, split
 from .post import Post
 
@@ -70,14 +71,17 @@ class Following:
         """Everybody who follows here."""
         return [one for ones in self._followed.values() for one in ones]
 
-    async def follow(self, task: str, owner: str, patience: Patience, *, start: Place = START) -> Followed:
-        """Follows a kept reply from that place. Raises UnknownStream (also for another owner's), StoreUnavailable."""
+    async def follow(self, task: str, owner: str, patience: Patience, *, after: Numbering | None = None) -> Followed:
+        """Follows a kept reply, from where that client is. Raises UnknownStream (also for another owner's), BadEventId (it has
+        an event of another stream, and would wait for ever), StoreUnavailable."""
         followed = Followed(task, patience, self, asks=False)
-        followed.at = start
+        followed.at = after.start if after else START
         # Counted before it is told, so that another's leaving cannot be the last word on who waits here.
         self._add(followed)
         try:
             await self._kept.follow(task, owner)
+            if after and after.seen and await self._kept.lacks(task, after.seen):
+                raise BadEventId(after.seen.decode())
         except BaseException:
             self.leave(followed)
             raise
@@ -134,15 +138,12 @@ class Following:
         looked_at = loop.time()
         while self._followed:
             try:
-                places = {}
-                for task, ones in self._followed.items():
-                    if free := [one.at for one in ones if one.may_take()]:
-                        places[task] = min(free)
+                # Who comes during the read has no part in it: there might be a gap.
+                ready = {task: [one for one in ones if one.may_take()] for task, ones in self._followed.items()}
+                places = {task: min(one.at for one in ones) for task, ones in ready.items() if ones}
                 for task, entries in await self._kept.read(places):
-                    # Who came during the read, or had no room, is behind its beginning: there would be a gap.
-                    ready = [one for one in self._followed.get(task, ()) if one.at >= places[task]]
                     for entry, parts in entries:
-                        for followed in ready:
+                        for followed in ready[task]:
                             followed.take(entry, parts)
                 if loop.time() - looked_at > _LOOK_S:
                     looked_at = loop.time()

@@ -12,8 +12,9 @@ import re
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from broker.errors import Refusal, StoreUnavailable
+from broker.errors import Refusal
 from broker.store.jobs import Job
+from broker.store.kept import Kept
 from broker.unknown import UnknownStream
 
 from .exchange import Patience
@@ -52,6 +53,8 @@ class After(NamedTuple):
         if not found:
             raise BadEventId(text)
         attempt, what = int(found[1]), found[2]
+        if not attempt and what not in (None, "last"):
+            raise BadEventId(text)
         if what in ("end", "last"):
             return cls(attempt, _ENDED if what == "end" else _LAST)
         if what:
@@ -62,10 +65,18 @@ class After(NamedTuple):
 class JobEvents:
     """``buffer_bytes``: most that is held for one reader."""
 
-    def __init__(self, watch: JobWatch, relay: Relay, *, buffer_bytes: int):
+    def __init__(self, watch: JobWatch, relay: Relay, kept: Kept, *, buffer_bytes: int):
         self._watch = watch
+        self._kept = kept
         self._relay = relay
         self._patience = Patience(deadline_s=_LONG_S, queue_wait_s=_LONG_S, idle_s=_LONG_S, buffer_bytes=buffer_bytes)
+
+    async def check(self, job: Job, after: After) -> None:
+        """Raises BadEventId for a point that this job did not come to: it is another's, and nothing would follow it."""
+        if after.attempt > len(job.attempts):
+            raise BadEventId(str(after.attempt))
+        if after.event and await self._kept.lacks(job.attempts[after.attempt - 1].task, Numbering(after.event).seen):
+            raise BadEventId(after.event)
 
     async def of(self, job: Job, after: After, *, sign_s: float) -> AsyncIterator[JobEvent]:
         """Everything after that point, to the job's end; an empty event after each ``sign_s`` in which nothing came.
@@ -81,7 +92,7 @@ class JobEvents:
                     event = after.event if after.attempt == number else ""
                     async for said in self._answer(job, number, event, sign_s):
                         yield said
-                    while job.attempts[number - 1].status is None and not job.ended:
+                    while not job.ended and job.attempts[number - 1].status is None:
                         async for job, sign in self._next(job, sign_s):
                             if sign:
                                 yield sign
@@ -107,7 +118,7 @@ class JobEvents:
         """What an attempt says, if that is a stream, to its end; nothing of one whose reply is gone."""
         numbering = Numbering(after, prefix=b"%d-" % number)
         try:
-            exchange = await self._relay.follow(job.attempts[number - 1].task, job.owner, self._patience, start=numbering.start)
+            exchange = await self._relay.follow(job.attempts[number - 1].task, job.owner, self._patience, after=numbering)
         except UnknownStream:
             return
         exchange.numbering = numbering
@@ -118,10 +129,9 @@ class JobEvents:
                     yield JobEvent()
                 elif said and job.streaming and numbering.on:
                     yield JobEvent(events=said)
-        except StoreUnavailable:
-            raise
         except Refusal:
-            # How it ended is told by the job's state.
-            return
+            # How it ended is told by the job's state; when it is this replica that ends it, more may follow elsewhere.
+            if not exchange.ended:
+                raise
         finally:
             self._relay.end(exchange, "client gone")

@@ -42,6 +42,11 @@ class Numbering:
             self.start = Place(int(ms), int(number)).before() if int(ms) else START
             self._seen = (f"{ms}-{number}".encode(), int(k))
 
+    @property
+    def seen(self) -> bytes:
+        """The entry of the last event that the client has; empty for none."""
+        return self._seen[0]
+
     def enter(self, entry: bytes) -> None:
         """What comes now is from that entry."""
         self._entry = entry

@@ -15,14 +15,15 @@ import msgspec
 from broker.errors import BadRequest, Refusal, StoreUnavailable
 from broker.model import Target
 from broker.store import Store
-from broker.store.kept import START, Keep, Place
+from broker.store.kept import Keep
 from broker.store.tasks import Dispatched, Item
 
 from . import frames
 from .call import Call, Upstreams
 from .exchange import Exchange, Patience
 from .following import Followed, Following, say_left
-from .keeper import Keeper
+from .keeper import Keeper, Pen
+from .numbering import Numbering
 from .parts import failure
 from .post import Post
 
@@ -52,6 +53,11 @@ class Relay:
     @property
     def running(self) -> int:
         return len(self._post.exchanges)
+
+    @property
+    def room_for_calls(self) -> int:
+        """How many calls to upstreams more this replica may make now."""
+        return self._upstreams.room
 
     async def begin(self, call: Call, request_id: str) -> Exchange:
         """Dispatches a call. Raises what ``Tasks.dispatch`` raises; then nothing was kept."""
@@ -88,16 +94,31 @@ class Relay:
         """Dispatches a kept call that nobody waits for (``keep.followed`` False). Raises what ``Tasks.dispatch`` raises."""
         given, said = await self._dispatch(call, task)
         if given.target:
-            self._keep(said or call, given, task)
+            self.make(said or call, given.target, task)
         return given
 
     def make(self, call: Call, target: Target, task: str) -> None:
         """Makes a call to a public LLM that a script gave to this replica; its answer is kept."""
-        self._keep(call, Dispatched("public", target=target), task)
+        self.write(task, lambda pen: self._upstreams.start(pen, call, target))
 
-    async def follow(self, task: str, owner: str, patience: Patience, *, start: Place = START) -> Followed:
-        """A kept reply, from that place on. Raises UnknownStream."""
-        return await self.following.follow(task, owner, patience, start=start)
+    def write(self, task: str, start: Callable[[Pen], asyncio.Task | None]) -> None:
+        """Keeps the answer of a task that a script gave to this replica, as it is written by what ``start`` begins."""
+
+        def ended(lost: bool) -> None:
+            self._post.exchanges.pop(task.encode(), None)
+            self.heard_end()
+            if lost:
+                last = failure(503, "broker_lost", "the broker could not keep the answer: its Redis was away")
+                self._post.errand(self._cancel(task, "broker_lost", False, last))
+
+        keeper = Keeper(self._store.kept, task, ended)
+        self._post.exchanges[task.encode()] = keeper
+        self._post.errand(keeper.keep())
+        keeper.runs(start(keeper.pen))
+
+    async def follow(self, task: str, owner: str, patience: Patience, *, after: Numbering | None = None) -> Followed:
+        """A kept reply, from where that client is. Raises UnknownStream, BadEventId."""
+        return await self.following.follow(task, owner, patience, after=after)
 
     def end(
         self, exchange: Exchange, reason: str, *, refusal: Refusal | None = None, unwritten: bool = False
@@ -200,7 +221,7 @@ class Relay:
     async def _follow(self, call: Call, given: Dispatched, request_id: str) -> Followed:
         """The reply to a kept call that does not come by the reply stream: from an upstream, or to one asked before."""
         if given.target:
-            self._keep(call, given, request_id)
+            self.make(call, given.target, request_id)
             followed = self.following.begin(request_id, call.patience)
             followed.marks = _marks(call.keep, request_id)
             if given.llm:
@@ -209,21 +230,6 @@ class Relay:
             followed = await self.following.follow(given.task, call.owner, call.patience)
             followed.marks = {**_marks(call.keep, given.task), "Idempotency-Replayed": "true"}
         return followed
-
-    def _keep(self, call: Call, given: Dispatched, task: str) -> None:
-        """Calls an upstream whose answer is kept."""
-
-        def ended(lost: bool) -> None:
-            self._post.exchanges.pop(task.encode(), None)
-            self.heard_end()
-            if lost:
-                last = failure(503, "broker_lost", "the broker could not keep the answer: its Redis was away")
-                self._post.errand(self._cancel(task, "broker_lost", False, last))
-
-        keeper = Keeper(self._store.kept, task, ended)
-        self._post.exchanges[task.encode()] = keeper
-        self._post.errand(keeper.keep())
-        keeper.runs(self._upstreams.start(keeper.pen, call, given.target))
 
     def _frame(self, call: Call, task: str) -> tuple[bytes, bytes]:
         """The frame for a named LLM, and the body if it is too large for that."""

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from broker.errors import Refusal
+from broker.errors import Refusal, StoreUnavailable
 from broker.model import iso
 from broker.store.hooks import Hooks
 from broker.store.jobs import Job
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 SIGNATURE, EVENT = "X-Reveille-Signature", "X-Reveille-Event"
 _LONGEST_MS = 21_600_000
+#: Webhooks that one replica tells at a time; some never answer.
+_AT_ONCE = 100
 
 
 class Hook(msgspec.Struct):
@@ -62,19 +64,40 @@ class Webhooks:
         self._poster = poster
         self._unseal = unseal
         self._retry_s = retry_s
+        self._telling: set[asyncio.Task] = set()
 
     async def send_due(self) -> None:
-        """Tells all whose turn it is. Raises StoreUnavailable."""
-        while due := await self._hooks.take():
-            await asyncio.gather(*(self._send(number, job) for number, job in due))
+        """Begins to tell all whose turn it is, as many as may be; one that is slow holds up no other. Raises
+        StoreUnavailable."""
+        while (room := _AT_ONCE - len(self._telling)) > 0 and (due := await self._hooks.take(room)):
+            for number, job in due:
+                telling = asyncio.create_task(self._tell(number, job))
+                self._telling.add(telling)
+                telling.add_done_callback(self._telling.discard)
+
+    async def close(self) -> None:
+        """What is not told yet another replica tells."""
+        for telling in self._telling:
+            telling.cancel()
+        await asyncio.gather(*self._telling, return_exceptions=True)
+
+    async def _tell(self, number: int, job: Job) -> None:
+        try:
+            await self._send(number, job)
+        except StoreUnavailable:
+            # Its lease runs out, and it is told again.
+            return
+        except Exception:
+            log.exception("bug", extra={"duty": "webhooks"})
 
     async def _send(self, number: int, job: Job) -> None:
         hook = msgspec.json.decode(job.webhook, type=Hook)
         try:
             secret = self._unseal(hook.bond, hook.sealed, hook.key)
         except Refusal as refusal:
-            log.warning("webhook not sent", extra={"task": job.id, "why": refusal.message})
-            return await self._hooks.sent(job.id, number, refusal.code, retry_ms=_wait_ms(self._retry_s, number))
+            # Its message names the address, which may be a secret.
+            log.warning("webhook not sent", extra={"task": job.id, "why": refusal.code})
+            return await self._hooks.sent(job, number, refusal.code, retry_ms=_wait_ms(self._retry_s, number))
         body = msgspec.json.encode({
             "id": f"evt_{job.id}_{job.ended_ms}", "type": f"task.{job.state}", "createdAt": iso(str(job.ended_ms)), "data": told(job),
         })
@@ -83,7 +106,7 @@ class Webhooks:
         })
         heard = isinstance(outcome, int) and 200 <= outcome < 300
         retry_ms = None if heard or outcome == 410 else _wait_ms(self._retry_s, number)
-        await self._hooks.sent(job.id, number, "delivered" if heard else str(outcome), retry_ms=retry_ms)
+        await self._hooks.sent(job, number, "delivered" if heard else str(outcome), retry_ms=retry_ms)
 
 
 def signature(secret: str, body: bytes, at_s: int) -> str:

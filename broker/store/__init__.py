@@ -95,7 +95,7 @@ class Store:
             grace_ms=t.grace_ms, stale_ms=t.stale_ms, expire_ms=t.expire_ms, settle_ms=t.settle_ms, sweep_ms=t.sweep_ms,
         )
         self.kept = Kept(link, following, scripts, prefix, name)
-        self.jobs = Jobs(scripts, jobs or JobLimits(), accept_ms=t.accept_ms)
+        self.jobs = Jobs(link, scripts, prefix, jobs or JobLimits(), accept_ms=t.accept_ms)
         self.claims = Claims(
             link, scripts, prefix, name, jobs or JobLimits(), accept_ms=t.accept_ms, stale_ms=t.stale_ms,
             expire_ms=t.expire_ms, lease_grace_ms=t.lease_grace_ms, wake_limit_ms=t.wake_limit_ms,

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import msgspec
 
-from broker.errors import BadRequest, NotFound, QueueFull
+from broker.errors import NotFound, QueueFull
 
+from . import files
+from .owned import page
 from .scripts import Caller, Scripts
 
 #: Unfinished batches of one owner.
 _MOST = 100
-_NUMBERS = ("created", "expires", "epoch", "total", "completed", "failed")
+_NUMBERS = ("created", "expires", "lasts", "epoch", "total", "completed", "failed")
 
 
 class UnknownBatch(NotFound):
@@ -23,8 +25,8 @@ class UnknownBatch(NotFound):
 
 
 class Batch(msgspec.Struct):
-    """A batch's row; times in seconds. ``window``: its time as it was asked for. ``stamps``: when it turned into each status
-    that it has been in."""
+    """A batch's row; times in seconds. ``window``: its time as it was asked for. ``lasts``: how long its files are kept.
+    ``stamps``: when it turned into each status that it has been in."""
 
     id: str
     owner: str
@@ -35,6 +37,7 @@ class Batch(msgspec.Struct):
     status: str
     created: int
     expires: int
+    lasts: int
     epoch: int
     total: int
     completed: int
@@ -59,11 +62,14 @@ class Batches:
 
     async def create(
         self, batch: str, owner: str, *, endpoint: str, file: str, window: str, created_s: int, expires_s: int, metadata: bytes,
-        may_wake: bool, ttl_ms: int,
+        may_wake: bool, lasts_s: int, ttl_ms: int,
     ) -> None:
-        """Raises QueueFull."""
-        args = (batch, owner, endpoint, file, created_s, expires_s, metadata, ttl_ms, _MOST, window, int(may_wake))
-        if await self._scripts.run("batch_create", *args) == b"full":
+        """``lasts_s``: how long its output and errors are kept. Raises UnknownFile, QueueFull."""
+        args = (batch, owner, endpoint, file, created_s, expires_s, metadata, ttl_ms, _MOST, window, int(may_wake), lasts_s)
+        made = await self._scripts.run("batch_create", *args)
+        if made == b"unknown":
+            raise files.unknown(file, param="input_file_id")
+        if made == b"full":
             raise QueueFull(f"Too many batches are under way, at most {_MOST} of yours; wait until one has ended.", retry_after_s=60)
 
     async def get(self, batch: str, owner: str) -> Batch:
@@ -76,10 +82,8 @@ class Batches:
 
     async def page(self, owner: str, *, after: str, limit: int) -> tuple[list[Batch], bool]:
         """Batches, the newest first, and whether there are more. Raises BadRequest."""
-        more, *rows = await self._scripts.run("owned_list", "batch", owner, after, limit, 1, "")
-        if more == b"unknown":
-            raise BadRequest("`after` is the id of a batch of this list.", param="after")
-        return [_read(row) for row in rows], bool(more)
+        rows, more = await page(self._scripts, "batch", owner, after=after, limit=limit, newest=True)
+        return [_read(row) for row in rows], more
 
     async def cancel(self, batch: str, owner: str, *, now_s: int) -> str:
         """The status that it has then. Raises UnknownBatch."""
@@ -98,13 +102,18 @@ class Batches:
         pairs = [item for pair in fields.items() for item in pair]
         return (await self._scripts.run("batch_keep", batch.id, batch.epoch, self._lease_ms, status, *pairs)).decode()
 
-    async def release(self, batch: Batch) -> None:
-        await self._scripts.run("batch_release", batch.id, batch.epoch)
+    async def release(self, batch: Batch, *, behind: bool = False) -> None:
+        """Gives it back; ``behind`` all those that wait already."""
+        await self._scripts.run("batch_release", batch.id, batch.epoch, int(behind))
+
+    async def any_waits(self) -> bool:
+        """Whether there is one that nobody runs."""
+        return bool(await self._scripts.run("batch_waits"))
 
     async def end(
         self, batch: Batch, status: str, *, now_s: int, ttl_ms: int, output: tuple[str, int], error: tuple[str, int], **fields: object
     ) -> bool:
-        """``output``, ``error``: a file's id and size; no id for none. False: it is not ours any more."""
+        """``ttl_ms``: of the batch. ``output``, ``error``: a file's id and size; no id for none. False: it is not ours any more."""
         pairs = [item for pair in fields.items() for item in pair]
         args = (batch.id, batch.epoch, status, now_s, ttl_ms, *output, *error, *pairs)
         return await self._scripts.run("batch_end", *args) == b"ok"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from broker.errors import BadRequest, NotFound, QueueFull
+from broker.errors import Conflict, NotFound, QueueFull
 
+from .owned import page
 from .scripts import Caller, Scripts
 
 _MOST = 10_000
@@ -15,6 +16,12 @@ class UnknownFile(NotFound):
     """There is no such file; `GET /v1/files` lists those that there are."""
 
     code = "unknown_file"
+
+
+class FileInUse(Conflict):
+    """A batch that is under way reads this file."""
+
+    code = "file_in_use"
 
 
 class File(NamedTuple):
@@ -47,24 +54,29 @@ class Files:
         row = await self._link.call("HGETALL", self._prefix + file)
         fields = dict(zip(row[::2], row[1::2], strict=True))
         if fields.get(b"owner") != owner.encode():
-            raise UnknownFile(f"There is no file {file!r}; GET /v1/files lists those that there are.")
+            raise unknown(file)
         return _read(fields)
 
     async def page(self, owner: str, *, after: str, limit: int, newest: bool, purpose: str = "") -> tuple[list[File], bool]:
         """Files by age, and whether there are more. Raises BadRequest for an ``after`` that is none."""
-        more, *rows = await self._scripts.run("owned_list", "file", owner, after, limit, int(newest), purpose)
-        if more == b"unknown":
-            raise BadRequest("`after` is the id of a file of this list.", param="after")
-        return [_read(dict(zip(row[::2], row[1::2], strict=True))) for row in rows], bool(more)
+        rows, more = await page(self._scripts, "file", owner, after=after, limit=limit, newest=newest, purpose=purpose)
+        return [_read(dict(zip(row[::2], row[1::2], strict=True))) for row in rows], more
 
     async def delete(self, file: str, owner: str) -> None:
-        """Raises UnknownFile."""
-        if not await self._scripts.run("file_delete", file, owner):
-            raise UnknownFile(f"There is no file {file!r}; GET /v1/files lists those that there are.")
+        """Raises UnknownFile; FileInUse for the input of a batch that is under way."""
+        user = await self._scripts.run("file_delete", file, owner)
+        if user == b"unknown":
+            raise unknown(file)
+        if user:
+            raise FileInUse(f"The batch {user.decode()!r} reads this file; cancel it, or wait until it has ended.")
 
     async def known(self, files: list[str]) -> set[str]:
         """Those that have a row."""
         return {file for file in files if await self._link.call("EXISTS", self._prefix + file)}
+
+
+def unknown(file: str, *, param: str | None = None) -> UnknownFile:
+    return UnknownFile(f"There is no file {file!r}; GET /v1/files lists those that there are.", param=param)
 
 
 def _read(fields: dict[bytes, bytes]) -> File:

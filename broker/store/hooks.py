@@ -18,11 +18,11 @@ class Hooks:
         self._scripts = scripts
         self._tries = tries
 
-    async def take(self) -> list[tuple[int, Job]]:
-        """Those that are due, each with the number of this try; they are the caller's for a minute."""
-        taken = await self._scripts.run("hook_take", _TAKE, LEASE_MS, self._tries, _LASTS_MS)
+    async def take(self, most: int) -> list[tuple[int, Job]]:
+        """Some that are due, each with the number of this try; they are the caller's for a minute."""
+        taken = await self._scripts.run("hook_take", min(most, _TAKE), LEASE_MS, self._tries, _LASTS_MS)
         return [(number, read_job(words)) for number, words in taken]
 
-    async def sent(self, job: str, number: int, outcome: str, *, retry_ms: int | None) -> None:
-        """What became of a try, for whoever asks; and when the next is due, None: there is none."""
-        await self._scripts.run("hook_sent", job, number, outcome, "" if retry_ms is None else retry_ms)
+    async def sent(self, job: Job, number: int, outcome: str, *, retry_ms: int | None) -> None:
+        """What became of a try to tell that end, for whoever asks; and when the next is due, None: there is none."""
+        await self._scripts.run("hook_sent", job.id, number, job.ended_ms, outcome, "" if retry_ms is None else retry_ms)

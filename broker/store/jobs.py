@@ -13,7 +13,7 @@ from typing import NamedTuple
 from broker.errors import Conflict, IdempotencyMismatch, QueueFull, Unprocessable
 from broker.unknown import UnknownJob, UnknownLLM
 
-from .scripts import Scripts
+from .scripts import Caller, Scripts
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED, DEAD = STATES = ("queued", "running", "done", "failed", "cancelled", "dead")
 ENDED = (DONE, FAILED, CANCELLED, DEAD)
@@ -31,7 +31,8 @@ class JobLimits:
     Idempotency-Key counts. ``tries``: attempts, with ``backoff_ms`` before the second, twice that before the third.
     ``attempt_ms``: longest attempt; ``idle_ms``: longest silence within its answer. ``answer_bytes``: largest answer.
     ``inline_bytes``: larger requests reach publishers as requestUrl. ``upstream_calls``: jobs that run at once at a public
-    LLM which says nothing of slots. ``poll_ms``: how often queues are looked at of which nothing was heard."""
+    LLM. ``poll_ms``: how often queues are looked at of which nothing was heard. ``orphan_ms``: how
+    long a job waits while nobody is there to do it."""
 
     most: int = 1_000_000
     result_ms: int = 86_400_000
@@ -44,10 +45,11 @@ class JobLimits:
     inline_bytes: int = 1_000_000
     upstream_calls: int = 16
     poll_ms: int = 500
+    orphan_ms: int = 604_800_000
 
 
 class Attempt(NamedTuple):
-    """One attempt: the kept task's id, the LLM ('' while none has it), its times in ms, and how it ended (status None:
+    """One attempt: the kept task's id, the LLM ('' when none had it), its times in ms, and how it ended (status None:
     it has not). ``code`` '' is an answer of the backend's own."""
 
     task: str
@@ -101,8 +103,10 @@ class Made(NamedTuple):
 
 
 class Jobs:
-    def __init__(self, scripts: Scripts, limits: JobLimits, *, accept_ms: int):
+    def __init__(self, link: Caller, scripts: Scripts, prefix: str, limits: JobLimits, *, accept_ms: int):
+        self._link = link
         self._scripts = scripts
+        self._keys = f"{prefix}job-keys:"
         self._limits = limits
         self._accept_ms = accept_ms
 
@@ -131,6 +135,11 @@ class Jobs:
             text = f"{int(rest[0]):,} tasks are queued, and more are not kept; try again when some have run."
             raise QueueFull(text, retry_after_s=10)
         return Made(rest[0].decode(), new=verdict == b"made", due=rest[1:] == [1])
+
+    async def made_by(self, keys: list[str]) -> list[str]:
+        """The jobs that were made under these keys, in that order; '' for none that is known."""
+        held = await self._link.call("MGET", *(f"{self._keys}{key}" for key in keys))
+        return [one.split()[0].decode() if one else "" for one in held]
 
     async def look(self, job: str, *, owner: str = "") -> Job:
         """``owner`` '': anybody's. Raises UnknownJob."""
@@ -192,8 +201,8 @@ def read_job(words: list[bytes]) -> Job:
     made, deadline, priority, operation, streaming, _, target, owner = asked.decode().split("\n", 7)
     attempts = [_attempt(line) for line in ended.decode(errors="replace").split("\n") if line]
     if attempt:
-        task, began = attempt.decode().split("\t")
-        attempts.append(Attempt(task, "", int(began)))
+        task, began, llm = attempt.decode().split("\t")
+        attempts.append(Attempt(task, llm, int(began)))
     code, _, message = why.decode(errors="replace").partition("\t")
     if not code and state.decode() in (FAILED, DEAD) and not result and attempts:
         code, message = attempts[-1].code or "backend_error", attempts[-1].message

@@ -79,6 +79,11 @@ class Kept:
             raise UnknownStream()
         return answer == b"live"
 
+    async def lacks(self, task: str, entry: bytes) -> bool:
+        """Whether a reply that is there has no such entry."""
+        name = self._prefix + task.encode()
+        return not await self._link.call("XRANGE", name, entry, entry) and bool(await self._link.call("EXISTS", name))
+
     async def leave(self, task: str, *, asker: bool) -> None:
         """Says that nobody here waits for a task any more: its asker, or else the last one who followed it."""
         await self._scripts.run("kept_leave", task, self._replica, "asker" if asker else "follower")

@@ -55,9 +55,11 @@ task:<tid>               hash    one attempt: llm, session, reply, owner, state,
                                  channel had it yet, here: the asker writes it); of a public
                                  LLM: llm, reply, owner, state, ends; of a kept one also keep (ttl_ms),
                                  room (bytes left), grace (ms), idem (digest), status (of its answer),
-                                 and reply is '' while nobody waits there; of a pool's
+                                 and reply is '' while nobody waits there; of a job's that waited span (ms that it may
+                                 take once it began); of a pool's
                                  also request, while it waits tail, asked, not (who failed it), affinity,
-                                 wakeLimit, waking (the wait for a slot has not begun); deleted at its end
+                                 wakeLimit, waking (the wait for a slot has not begun); of a job's also job, and loop
+                                 of one that is an agent's, whose asks are tasks of their own; deleted at its end
 kept:<tid>               stream  a kept reply: first its owner (o), then its parts (p); TTL
 followers:<tid>          set     replicas where somebody follows a kept task besides its asker;
                                  goes with the task
@@ -73,18 +75,21 @@ leases:<llm>             zset    slots in use: task by lease expiry (ms)
 waiting:<llm>            zset    requests beyond the slots, by whose turn it is (lua/shared/lines.lua)
 line-tags:<llm>          hash    owner → the tag of its last request in the line; goes with the line
 arrivals                 string  counts arrivals
-load:<llm>               hash    waitingBytes, clock (of the line); avgMs, the mean time of an answer
+load:<llm>               hash    waitingBytes, clock (of the line); avgMs, the mean time of an answer; most, mostBefore,
+                                 mostSince: clients' requests at once, at most (lua/shared/attempts.lua)
 wake:<llm>               hash    the one wake in flight
 pool:<name>              hash    a pool's row: name, description, members (JSON), affinity (0: none), owner, version,
                                  createdAt, updatedAt; until it is deleted
 pools                    set     the names of those rows
 order:<pool>             zset    members of a pool in use, best first (lua/shared/pools.lua); <pool> is m:<model>, a:<alias>
                                  or p:<name>, and its line is waiting:<\\1><pool> and so on; TTL
-order-load:<pool>        hash    member → what it adds to the sums beside them: leases and members by class, slots; TTL
+order-load:<pool>        hash    member → what it adds to the sums beside them: leases and capacity by class, slots; and how
+                                 many turns of conversations it and its class had, fading; TTL
 pool-members:<pool>      hash    member → "<tier> <weight>"; TTL
 broken:<pool>            zset    members that are left out, by when one request may probe them (ms); TTL
 pools-of:<llm>           set     pools in use that an LLM is in; goes with the row
-health:<llm>             hash    how it failed pools' requests: fails, since, openUntil, coolMs, probe; TTL
+health:<llm>             hash    how it failed pools' requests: last, earlier (the last two times), openUntil (left out till then),
+                                 coolMs, probe (the task that is one), backAt; TTL
 affinity:<pool>:<hash>   string  the member that had that conversation; TTL
 explain:<request>        list    what was decided for a request to a pool; TTL
 job:<id>                 hash    a durable task (lua/shared/jobs.lua); in its owner's list until it is dropped, by a timer after
@@ -92,15 +97,18 @@ job:<id>                 hash    a durable task (lua/shared/jobs.lua); in its ow
 jobs-of:<owner>          zset    an owner's jobs by when they were made (µs)
 job-keys:<digest>        string  of an Idempotency-Key: "<job> <fingerprint of the request>"; TTL
 queue:<target>           zset    queued jobs by whose turn it is; <target> is what they ask for
-queue-tags:<target>      hash    owner → the tag of its last job there, \\1 → the queue's clock; goes with the queue
+queue-tags:<target>      hash    owner → the tag of its last job there, \\1 → the queue's clock, \\2 → since when nobody is
+                                 there for it (ms); goes with the queue
 queues                   zset    targets with queued jobs, by when one may be able to begin (ms)
 jobs-queued              string  how many are in all queues; goes with the last
-queue-ahead:<line>       string  the attempt that waits in a line of requests for all jobs of a queue; TTL
+loops:<llm>              zset    attempts that are an agent's loop at that LLM, by when they count no more (ms); TTL
+queue-ahead:<target>     string  the attempt that waits in a line of requests for all jobs of a queue; TTL
 job-timers               zset    "r:<job>" (waits again), "d:" (its deadline), "s:" (its attempt is looked at), "x:" (it is
                                  dropped) by due time (ms)
 hooks                    zset    jobs whose webhook is to be told, by when (ms)
 timers                   zset    "task:<tid>", "grace:<sid>", "wake:<llm>", "orphan:<tid>" (kept, and
-                                 nobody waits for it) by due time (ms)
+                                 nobody waits for it), "probe:<llm>" (left out, and some wait for
+                                 its pools) by due time (ms)
 replicas                 zset    replica by the time (ms) at which it counts as dead
 channels:<replica>       set     sessions whose channel a replica holds
 asked:<replica>          set     requests whose client is at a replica

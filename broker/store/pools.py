@@ -15,10 +15,6 @@ from .kept import Keep
 from .scripts import Scripts
 from .tasks import Dispatched
 
-#: How long one request may be the only probe of a member that was left out.
-PROBE_MS = 30_000
-
-
 class Choice(msgspec.Struct, frozen=True):
     """What a choice goes by. ``request``: what its client knows the request by. ``affinity``: digest of the conversation, ''
     for none. ``left_out``: members that failed the request. ``kinds``: what the name may be of, in this order: a (alias),
@@ -52,8 +48,7 @@ class Pools:
         left_out = "\n%s\n" % "\n".join(choice.left_out) if choice.left_out else ""
         verdict, *rest = await self._scripts.run(
             "pool_dispatch", asked, task, self._replica, owner, frame, tail, body, deadline_ms, *self._limits,
-            priority, int(may_wake), keep.words() if keep else "", choice.affinity, left_out, choice.request, PROBE_MS,
-            choice.kinds,
+            priority, int(may_wake), keep.words() if keep else "", choice.affinity, left_out, choice.request, choice.kinds,
         )
         if verdict == b"sent":
             llm, why, channel = rest

@@ -5,6 +5,7 @@ Items and answers are JSON that this room never reads. Each decision is one scri
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from broker.errors import NotFound
@@ -56,20 +57,18 @@ class Responses:
             raise _unknown(response)
         return Stored(response, row[1], row[2], row[3] == b"1", row[4].decode())
 
-    async def chain(self, response: str, owner: str, *, ttl_ms: int) -> list[Stored]:
-        """A response and all before it, the first one first; they are kept for so long again. Raises UnknownResponse,
-        naming the one that is not there."""
-        found: list[Stored] = []
+    async def chain(self, response: str, owner: str, *, ttl_ms: int) -> AsyncGenerator[Stored]:
+        """A response and all before it, the newest first; they are kept for so long again. Raises UnknownResponse, naming
+        the one that is not there."""
         at = response
         while at:
             before, *rows = await self._scripts.run("response_chain", at, owner, ttl_ms, _ROWS, _BYTES)
             for start in range(0, len(rows), 4):
                 name, items, answer, ended = rows[start : start + 4]
-                found.append(Stored(name.decode(), items, answer, ended == b"1"))
+                yield Stored(name.decode(), items, answer, ended == b"1")
             if not rows:
                 raise _unknown(before.decode())
             at = before.decode()
-        return found[::-1]
 
     async def delete(self, response: str, owner: str) -> str:
         """Forgets one. Returns the job that is still to be cancelled, or ''. Raises UnknownResponse."""

@@ -18,13 +18,16 @@ from .link import ScriptMissing
 
 #: One file per noun, each using only those before it.
 _SHARED = (
-    "post", "owned", "lines", "jobs", "kept", "pools", "members", "tasks", "orphans", "wakes", "sessions", "library", "rows",
-    "personas", "threads", "dispatch", "choice", "attempts",
+    "post", "owned", "lines", "pools", "pool_lines", "health", "jobs", "kept", "members", "tasks", "orphans", "wakes", "sessions",
+    "library", "rows", "personas", "threads", "dispatch", "choice", "attempts",
 )
+#: Of those the ones whose functions few calls need, though many scripts may.
+_RARE = frozenset({"lines", "jobs", "kept", "orphans", "wakes"})
 _COMMENT = re.compile("--.*")
 _BETWEEN = re.compile(r"\n\n(?=\S)")
 _WORD = re.compile(r"\w+")
 _DEFINES = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
+_FUNCTION = re.compile(r"^local function (\w+)", re.MULTILINE)
 
 
 class Caller(Protocol):
@@ -68,29 +71,50 @@ def names() -> list[str]:
 def compose(name: str, *, shebang: bool = True) -> bytes:
     """A script's whole text: its first line, what it uses of what is shared, its body."""
     first, body = (_folder() / f"{name}.lua").read_text().split("\n", 1)
-    text = f"{_used(body)}\n{body}"
+    usual, rare = _used(body)
+    names = [_FUNCTION.search(block)[1] for block in rare]
+    text = "\n\n".join(usual)
+    if names:
+        calls = re.compile(rf"(?<![\w.:])({'|'.join(names)})(?=\()")
+        text, body = (calls.sub(r"rare().\1", code) for code in (text, body))
+        text = f"local rare\n{text}\n\n{_made_when_called(rare, names)}"
+    text = f"{text}\n{body}"
     return (f"{first}\n{text}" if shebang else text).encode()
 
 
-def _used(body: str) -> str:
-    """The shared definitions that ``body`` needs, and those that they need. The server makes every
-    function of a script anew at each call, so the others would cost microseconds."""
-    used: list[str] = []
+def _used(body: str) -> tuple[list[str], list[str]]:
+    """The shared definitions that ``body`` needs, and those that they need; apart from them the rare functions. The server
+    makes every function of a script anew at each call, which costs microseconds."""
+    usual: list[str] = []
+    rare: list[str] = []
     words = _words(body)
-    for block, defines, needs in reversed(_definitions()):
+    for block, defines, needs, seldom in reversed(_definitions()):
         if not defines.isdisjoint(words):
-            used.insert(0, block)
+            (rare if seldom else usual).insert(0, block)
             words |= needs
-    return "\n\n".join(used)
+    return usual, rare
+
+
+def _made_when_called(blocks: list[str], names: list[str]) -> str:
+    """Lua's `rare()`: those functions by their names, made at the first call of one."""
+    made = ", ".join(f"{name} = {name}" for name in names)
+    lines = "\n\n".join(blocks)
+    return (
+        f"local rare_made\nrare = function()\n  if rare_made then return rare_made end\n{lines}\n"
+        f"  rare_made = {{ {made} }}\n  return rare_made\nend"
+    )
 
 
 @cache
-def _definitions() -> list[tuple[str, frozenset[str], frozenset[str]]]:
-    """What is shared, one definition a piece, with the names that it defines and those that stand in it: a blank line
-    before a new one ends it, and each uses only those above it."""
-    texts = [(_folder() / "shared" / f"{name}.lua").read_text() for name in _SHARED]
-    blocks = [block for text in texts for block in _BETWEEN.split(text)]
-    return [(block, frozenset(_DEFINES.findall(block)), frozenset(_words(block))) for block in blocks]
+def _definitions() -> list[tuple[str, frozenset[str], frozenset[str], bool]]:
+    """What is shared, one definition a piece, with the names that it defines, those that stand in it, and whether it is a rare
+    function: a blank line before a new one ends it, and each uses only those above it."""
+    found = []
+    for name in _SHARED:
+        for block in _BETWEEN.split((_folder() / "shared" / f"{name}.lua").read_text()):
+            seldom = name in _RARE and _FUNCTION.search(block) is not None
+            found.append((block, frozenset(_DEFINES.findall(block)), frozenset(_words(block)), seldom))
+    return found
 
 
 def _words(text: str) -> set[str]:

@@ -127,15 +127,16 @@ class Tasks:
         return [word.decode() for word in words]
 
     async def cancel(
-        self, task: str, reason: str, *, owner: str = "", refusal: bytes = b"", unwritten: bool = False
+        self, task: str, reason: str, *, owner: str = "", refusal: bytes = b"", unwritten: bool = False, whole: bool = False
     ) -> bool:
         """Stops a request wherever it is. ``unwritten``: dispatch was never heard out, so no frame was
-        written here. False: there is none (for that owner)."""
-        args = (task, reason, owner, refusal, self._accept_ms, int(unwritten))
+        written here. ``whole``: ``task`` is the request's first attempt, and whichever runs is meant. False: there is
+        none (for that owner)."""
+        args = (task, reason, owner, refusal, self._accept_ms, int(unwritten), int(whole))
         return await self._scripts.run("task_cancel", *args) != b"gone"
 
     async def look(self, task: str, *, owner: str = "") -> Standing | None:
-        """Where a request is; None: there is none (of that owner's; '' is anybody's)."""
+        """Where a request is, by the attempt that is under way; None: there is none (of that owner's; '' is anybody's)."""
         found = await self._scripts.run("request_look", task, owner)
         if not found:
             return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from broker.chat_errors import AgentGone, ThreadTooLong, TurnRunning, UnknownThread, UnknownTurn
+from broker.errors import WakeForbidden
 from broker.threads import Begun
 
 from .agents import read_persona
@@ -43,14 +44,15 @@ class Turns:
         self._ages = (stale_ms, expire_ms)
 
     async def begin(
-        self, thread: str, owner: str, token: str, said: bytes, *, personality: str | None, limit_bytes: int
+        self, thread: str, owner: str, token: str, said: bytes, *, personality: str | None, limit_bytes: int,
+        may_wake: bool = True,
     ) -> Begun:
         """Begins a turn with a user's message, ``said``: its JSON from ``"role"`` on. ``personality``: None is the agent's
-        own, '' none. Raises UnknownThread, TurnRunning, ThreadTooLong, AgentGone and what ``read_persona`` raises; then
-        nothing was kept."""
+        own, '' none. Raises UnknownThread, TurnRunning, ThreadTooLong, AgentGone, WakeForbidden and what ``read_persona``
+        raises; then nothing was kept."""
         verdict, *rest = await self._scripts.run(
             "turn_begin", thread, owner, token, self._replica, said, int(personality is not None), personality or "",
-            limit_bytes, self._keep_ms, *self._ages, _TIMES * limit_bytes, _MESSAGES,
+            limit_bytes, self._keep_ms, *self._ages, _TIMES * limit_bytes, _MESSAGES, int(may_wake),
         )
         if verdict == b"unknown":
             raise UnknownThread(f"There is no thread {thread[:100]!r} of yours; GET /api/v1/threads lists those that there are.")
@@ -75,6 +77,8 @@ class Turns:
             if why == b"unknown":
                 raise AgentGone(f"The agent {agent.decode()!r} of this thread is gone; the thread goes on when there is one of that name again.")
             read_persona(agent.decode(), why, told)
+        if verdict == b"asleep":
+            raise WakeForbidden(f"{rest[0].decode()!r}, which answers in this thread, is asleep, and this token may not wake it; try again when it is awake.")
         turn, now_ms, count, agent, told, before, asked = rest
         persona = read_persona(agent.decode(), b"agent", told)
         return Begun(thread, int(turn), token, int(now_ms), count, persona, before, asked)

@@ -43,6 +43,11 @@ class Upstreams:
         self._calls: set[asyncio.Task] = set()
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
+    @property
+    def room(self) -> int:
+        """How many calls more there may be now."""
+        return max(0, self._at_once - len(self._calls))
+
     def understand(self, target: Target, words: Words) -> bool:
         """Whether that LLM is asked in the caller's own language."""
         return understands(target, words)

@@ -40,6 +40,6 @@ class Hooks:
         if trusted not in self._sessions:
             guards = {} if trusted else {"resolver": GuardedResolver(self.guard), "socket_factory": self.guard.open_socket}
             self._sessions[trusted] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=20, **guards), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False,
+                connector=aiohttp.TCPConnector(limit=0, **guards), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False,
             )
         return self._sessions[trusted]

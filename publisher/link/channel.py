@@ -49,6 +49,8 @@ class Channel:
         backoff: Backoff,
         silence_s: float,
         slow_retry_s: float,
+        working_retry_s: float,
+        working: Callable[[], bool],
     ) -> None:
         self._broker = broker
         self._take = take
@@ -57,6 +59,8 @@ class Channel:
         self._backoff = backoff
         self._silence_s = silence_s
         self._slow_retry_s = slow_retry_s
+        self._working_retry_s = working_retry_s
+        self._working = working
         self.since = time.monotonic()  # open, or not
         self.trouble = Trouble()
         self._hurry = asyncio.Event()  # ends a wait before the next try
@@ -130,7 +134,9 @@ class Channel:
         if self._at_once:
             self._at_once = False
             return 0.0
-        return self._backoff.next_s()
+        wait_s = self._backoff.next_s()
+        # Brokers keep what runs for a grace of seconds only, however often the channel was lost.
+        return min(wait_s, random.uniform(0, self._working_retry_s)) if self._working() else wait_s
 
     async def _refused(self, refusal: Refused) -> float:
         if refusal.status == 404:

@@ -66,7 +66,7 @@ class Link:
         self._worker.upload_through(self._uploader)
         self._channel = Channel(
             broker, self._worker.take, self._worker.refuse, self._registrar.again, retry(), timers.silence_s,
-            timers.slow_retry_s,
+            timers.slow_retry_s, timers.working_retry_s, lambda: self._worker.in_hand,
         )
         self._registrar.registered_again = self._channel.reopen
         self._registrar.session_lost = self._worker.waking.clear

@@ -102,6 +102,11 @@ class Worker:
     def running(self) -> int:
         return len(self._running)
 
+    @property
+    def in_hand(self) -> bool:
+        """Whether there is a task of which the broker has not heard the last word."""
+        return bool(self._unsettled)
+
     async def finished(self) -> None:
         await self._none_running.wait()
 

@@ -1,6 +1,7 @@
-"""What every client asked and got, and what of it breaks a promise.
+"""What every client asked and got, what died when, and what of it breaks a promise.
 
-It holds facts only; ``violations`` is the one judge. Times are of one monotonic clock.
+It holds facts, and judges each request by itself; ``generations`` judges what backends made of them all. Times are of
+one monotonic clock.
 """
 
 from __future__ import annotations
@@ -16,18 +17,22 @@ OK, REFUSED, BROKEN, CUT, GARBLED = "ok", "refused", "broken", "cut", "garbled"
 
 @dataclass
 class Asked:
-    """One request. ``ended_how``: ok · refused (a status) · broken (an in-stream error event) ·
-    cut (the connection died) · garbled (no answer that a client could read)."""
+    """One request. ``ended_how``: ok · refused (a status) · broken (an in-stream error event) · cut (the connection died) ·
+    garbled (no answer that a client could read). ``kind``: plain · pooled · resumable · keyed. ``generations``: the ids of
+    the backend's answers of which it heard something."""
 
     marker: str
     url: str
     tokens: int
     began_at: float
     deadline_s: float
+    kind: str = "plain"
+    model: str = ""
     ended_at: float = 0.0
     ended_how: str = ""
     status: int = 0
     words: list[str] = field(default_factory=list)
+    generations: set[str] = field(default_factory=set)
     after_end: list[str] = field(default_factory=list)
     note: str = ""
 
@@ -35,53 +40,75 @@ class Asked:
     def expected(self) -> list[str]:
         return [f"{self.marker}{number} " for number in range(self.tokens)]
 
+    def hear(self, event: dict) -> None:
+        """An event of its answer's stream."""
+        self.generations.add(event["id"])
+        self.words.append(event["choices"][0]["delta"]["content"])
+
+    def end(self, how: str, note: str = "") -> None:
+        self.ended_how, self.note = how, note
+
+
+@dataclass
+class Death:
+    """``victim``: a publisher's name, a replica's address, ``redis``. ``back``: when it served again, at the latest."""
+
+    deed: str
+    victim: str
+    at: float
+    back: float = float("inf")
+
 
 @dataclass
 class History:
     asked: list[Asked] = field(default_factory=list)
-    #: When the replica at an address was down: [from, to].
-    outages: dict[str, list[list[float]]] = field(default_factory=dict)
-    deaths: Counter = field(default_factory=Counter)
+    deaths: list[Death] = field(default_factory=list)
+    #: Durable tasks that were accepted.
+    tasks: int = 0
+    #: Broken promises that a client saw itself.
+    told: list[str] = field(default_factory=list)
 
-    def down(self, url: str, at: float) -> None:
-        self.outages.setdefault(url, []).append([at, float("inf")])
-
-    def up(self, url: str, at: float) -> None:
-        self.outages[url][-1][1] = at
+    def died(self, deed: str, victim: str, at: float) -> Death:
+        death = Death(deed, victim, at)
+        self.deaths.append(death)
+        return death
 
     def counts(self) -> dict[str, int]:
-        return dict(Counter(f"{one.ended_how} {one.status}" for one in self.asked))
+        return dict(Counter(f"{one.kind} {one.ended_how} {one.status}" for one in self.asked))
 
-    def violations(self, seen: Counter) -> list[str]:
-        """Broken promises, in words. ``seen``: how often the backends got each marker."""
-        found = []
+    def deeds(self) -> dict[str, int]:
+        return dict(Counter(death.deed for death in self.deaths))
+
+    def was_down(self, victim: str, since: float, until: float) -> bool:
+        return any(one.victim == victim and one.at <= until and since <= one.back for one in self.deaths)
+
+    def violations(self) -> list[str]:
+        """Broken promises, in words."""
+        found = list(self.told)
         for one in self.asked:
-            found += [f"{one.marker} ({one.ended_how} {one.status}) {what} {one.note}" for what in self._broken_by(one)]
-            if seen[one.marker] > 1:
-                found.append(f"{one.marker} was run {seen[one.marker]} times")
+            found += [f"{one.kind} {one.marker} ({one.ended_how} {one.status}) {what} {one.note}" for what in self._broken_by(one)]
         return found
 
     def _broken_by(self, one: Asked):
         if not one.ended_how:
             yield "never ended"
             return
+        was_down = self.was_down(one.url, one.began_at, one.ended_at)
         late_s = one.ended_at - one.began_at - one.deadline_s
-        if late_s > LATE_S:
+        # A replica that was stopped for a while says so late.
+        if late_s > LATE_S and not was_down:
             yield f"ended {late_s:.2f} s after its deadline"
         if one.words != one.expected[: len(one.words)]:
             yield f"got somebody else's or disordered words: {one.words}"
+        if len(one.generations) > 1:
+            yield f"got a mixture of the answers {one.generations}"
         if one.ended_how == OK and len(one.words) != one.tokens:
             yield f"ended well with {len(one.words)} of {one.tokens} words"
         if one.ended_how == GARBLED:
             yield "got something unreadable"
         if one.after_end:
             yield f"went on after its end: {one.after_end}"
-        # A killed Redis may lack what it had answered but not yet written; the stream then ends with an error.
-        lost_by_redis = one.ended_how == BROKEN and "frames of the answer were lost" in one.note and self.deaths["kill redis"]
-        if one.ended_how in (REFUSED, BROKEN) and one.status not in (429, 503, 504) and not lost_by_redis:
+        if one.ended_how in (REFUSED, BROKEN) and one.status not in (429, 503, 504):
             yield "was refused with a status that nothing here explains"
-        if one.ended_how == CUT and not self._was_down(one):
+        if one.ended_how == CUT and not was_down:
             yield "lost its connection though its replica lived"
-
-    def _was_down(self, one: Asked) -> bool:
-        return any(start <= one.ended_at and one.began_at <= end for start, end in self.outages.get(one.url, ()))

@@ -1,30 +1,36 @@
-"""Clients that ask without end, streaming or not, and write down what they get."""
+"""Clients that ask without end, in every way that there is, and write down what they get."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
 
 import aiohttp
 
-from tests.chaos.history import BROKEN, CUT, GARBLED, OK, REFUSED, Asked, History
+from tests.chaos.asking import DEADLINE_S, ask
+from tests.chaos.history import OK, Asked, History
+from tests.chaos.repeating import Repeating
+from tests.chaos.resuming import Resuming
+from tests.chaos.submitting import Submitting
+from tests.support.hook_receiver import HookReceiver
 
-DEADLINE_S = 4.0
-#: A client gives up here; the check then says that the request ended too late.
-_PATIENCE_S = DEADLINE_S + 5.0
+#: Two publishers' LLMs, a public one, the pool of the three, and an agent with the first.
+MODELS, POOL, AGENT = ["a", "b", "p"], "all", "agent/x"
+LONG_S = 30.0
+_KINDS = {"plain": 4, "pooled": 3, "resumable": 2, "keyed": 2, "task": 2}
 
 
 class Load:
     """``clients`` of them, until ``stop``. Each request has words that no other has."""
 
-    def __init__(self, urls: list[str], models: list[str], history: History, dice: random.Random):
+    def __init__(self, urls: list[str], history: History, receiver: HookReceiver, dice: random.Random):
         self._urls = urls
-        self._models = models
         self._history = history
+        self._receiver = receiver
         self._dice = dice
         self._over = asyncio.Event()
+        self.submitting: Submitting | None = None
 
     def stop(self) -> None:
         self._over.set()
@@ -32,59 +38,37 @@ class Load:
     async def run(self, clients: int) -> None:
         # A connection each: one that its server closed between two requests would be no answer.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        timeout = aiohttp.ClientTimeout(total=_PATIENCE_S)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
+        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=20)) as http:
+            self.submitting = Submitting(http, self._urls, self._history, self._receiver, self._dice)
             await asyncio.gather(*(self._client(http, number) for number in range(clients)))
 
     async def _client(self, http: aiohttp.ClientSession, number: int) -> None:
         count = 0
+        resuming = Resuming(http, self._urls, self._history)
+        repeating = Repeating(http, self._urls, self._history)
         while not self._over.is_set():
             count += 1
-            one = Asked(
-                f"c{number}r{count}-", self._dice.choice(self._urls), self._dice.choice([1, 5, 20]),
-                time.monotonic(), DEADLINE_S,
-            )
-            self._history.asked.append(one)
-            try:
-                await self._ask(http, one, streaming=self._dice.random() < 0.6)
-            except (aiohttp.ClientError, OSError) as error:
-                one.ended_how, one.note = CUT, repr(error)
-            except TimeoutError:
-                one.ended_how, one.note = CUT, "the client gave up"
-            except (ValueError, LookupError, TypeError) as error:
-                one.ended_how, one.note = GARBLED, repr(error)
-            one.ended_at = time.monotonic()
-            # A refused client comes again a little later, as clients do.
-            await asyncio.sleep(0 if one.ended_how == OK else 0.1)
-
-    async def _ask(self, http: aiohttp.ClientSession, one: Asked, *, streaming: bool) -> None:
-        script = {"words": one.marker, "tokens": one.tokens, "delay_s": 0.02}
-        body = {"model": self._dice.choice(self._models), "messages": [], "stream": streaming, "script": script}
-        headers = {"X-Deadline-Seconds": str(DEADLINE_S)}
-        async with http.post(one.url + "/v1/chat/completions", json=body, headers=headers) as answer:
-            one.status = answer.status
-            if answer.status != 200:
-                one.ended_how, one.note = REFUSED, (await answer.text())[:200]
-            elif streaming:
-                await _read(answer, one)
+            marker, url = f"c{number}r{count}-", self._dice.choice(self._urls)
+            tokens, streaming = self._dice.choice([1, 5, 20]), self._dice.random() < 0.6
+            [kind] = self._dice.choices([*_KINDS], [*_KINDS.values()])
+            model = self._dice.choice([*MODELS, POOL])
+            if kind in ("plain", "pooled"):
+                model = POOL if kind == "pooled" else self._dice.choice([*MODELS, AGENT])
+            elif self._dice.random() < 0.1:
+                model = AGENT
+            one = Asked(marker, url, tokens, time.monotonic(), DEADLINE_S, kind, model)
+            if kind == "task":
+                await self.submitting.run(marker, model, tokens)
+            elif kind == "keyed":
+                # No outage is so long that a deadline could end what goes on.
+                one.deadline_s = LONG_S
+                await repeating.run(one, streaming=streaming)
             else:
-                text = (await answer.json())["choices"][0]["message"]["content"]
-                one.words = [f"{word} " for word in text.split()]
-                one.ended_how = OK
-
-
-async def _read(answer: aiohttp.ClientResponse, one: Asked) -> None:
-    async for line in answer.content:
-        if not line.startswith(b"data: "):
-            continue
-        payload = line[6:].strip().decode()
-        if one.ended_how:
-            one.after_end.append(payload)
-        elif payload == "[DONE]":
-            one.ended_how = OK
-        elif "error" in (event := json.loads(payload)):
-            one.ended_how, one.status, one.note = BROKEN, event["error"]["status"], payload[:200]
-        else:
-            one.words.append(event["choices"][0]["delta"]["content"])
-    if not one.ended_how:
-        one.ended_how, one.note = CUT, "the stream ended silently"
+                self._history.asked.append(one)
+                if kind == "resumable":
+                    one.deadline_s = float("inf")
+                    await resuming.run(one)
+                else:
+                    await ask(http, one, streaming=streaming)
+                # A refused client comes again a little later, as clients do.
+                await asyncio.sleep(0 if one.ended_how == OK else 0.1)

@@ -23,12 +23,14 @@ PROMPTS = [
 ]
 PERSONALITY = {"kind": "Personality", "name": "kind one", "description": "", "params": {"temperature": 0.5, "stop": ["1"]},
                "prompts": [{"name": "style", "project": "p"}, "style"]}
+POOL = {"kind": "Pool", "name": "smart", "description": "d", "affinity": False,
+        "members": [{"llm": "gpt", "weight": 2}, {"selector": {"model": "q", "name": "cloud-*"}, "tier": 1}]}
 AGENT = {"kind": "Agent", "name": "reviewer/1", "llm": "gpt", "systemPrompt": "You review.", "project": "p",
          "defaultPersonality": "kind one", "defaultParams": {"max_tokens": 5}, "extras": {"tools": ["s.*"]}}
 ANY = {"kind": "Agent", "name": "any", "model": "g", "description": "whoever has it"}
 #: Not in the order in which they can be made.
-ALL = [AGENT, ANY, LLM, PERSONALITY, *PROMPTS, PROJECT]
-WRITABLE = ("projects", "prompts", "personalities", "llms", "agents")
+ALL = [AGENT, ANY, POOL, LLM, PERSONALITY, *PROMPTS, PROJECT]
+WRITABLE = ("projects", "prompts", "personalities", "llms", "pools", "agents")
 
 
 async def make_all(broker: Replica) -> None:
@@ -78,7 +80,7 @@ async def test_documents_are_made_in_the_order_of_what_they_name(redis_at):
         await put_secret(broker, "key", "hush")
         done = await applied(broker, *ALL)
         assert [line.split("/")[0] for line in done.out.splitlines()] == [
-            "project", "prompt", "prompt", "personality", "llm", "agent", "agent",
+            "project", "prompt", "prompt", "personality", "llm", "pool", "agent", "agent",
         ]
         agent, personality = await row(broker, "agents", "reviewer/1"), await row(broker, "personalities", "kind one")
         assert (agent["llm"]["name"], agent["project"]["name"], agent["defaultPersonality"]["name"]) == ("gpt", "p", "kind one")
@@ -95,6 +97,22 @@ async def test_only_what_differs_is_edited(redis_real):
         assert (agent["version"], agent["systemPrompt"], agent["defaultParams"]) == (2, "You do.", {"max_tokens": 5})
         assert (project["description"], len(project["mcpServers"])) == ("e", 1)  # what is left out stays
         assert (await row(broker, "llms", "gpt"))["version"] == 1
+
+
+async def test_a_pool_that_says_what_is_usual_is_the_same_pool(redis_real):
+    async with replica(redis_real) as broker:
+        assert (await applied(broker, {"kind": "Pool", "name": "p", "members": [{"llm": "a"}, {"selector": {"model": "q"}}]})).code == 0
+        usual = [{"llm": "a", "weight": 1.0, "tier": 0}, {"selector": {"model": "q", "kind": None}, "llm": None}]
+        assert (await applied(broker, {"kind": "Pool", "name": "p", "members": usual, "affinity": True})).out == "pool/p unchanged\n"
+        for members in ([{"llm": "a", "weight": 2}, usual[1]], usual[::-1], usual[:1]):
+            assert (await applied(broker, {"kind": "Pool", "name": "p", "members": members})).out == "pool/p configured\n"
+        pool = await row(broker, "pools", "p")
+        assert ([member["llm"] for member in pool["members"]], pool["version"]) == (["a"], 4)
+        two = [{"kind": "Pool", "name": name, "members": [{"llm": "b"}]} for name in "pq"]
+        assert (await applied(broker, *two)).out == "pool/p configured\npool/q created\n"
+        assert (await applied(broker, *two)).out == "pool/p unchanged\npool/q unchanged\n"
+        done = await applied(broker, {"kind": "Pool", "name": "p", "members": [{"llm": "a", "weight": True}]})
+        assert done.code == 1 and done.err.startswith("broker: stdin:1: pool/p: ") and "weight" in done.err
 
 
 async def test_an_agent_goes_from_an_llm_to_a_model_and_loses_what_is_null(redis_real):
@@ -146,8 +164,8 @@ async def test_a_dry_run_says_the_same_and_does_nothing(redis_real):
         await put_secret(broker, "key", "hush")
         text = yaml.safe_dump_all(ALL)
         told = await did(broker, "apply", "--dry-run", "-f", "-", stdin=text)
-        assert [line.split(maxsplit=1)[-1] for line in told.splitlines() if "kind one" not in line] == ["created (dry run)"] * 6
-        assert [await rows(broker, kind) for kind in WRITABLE] == [[]] * 5
+        assert [line.split(maxsplit=1)[-1] for line in told.splitlines() if "kind one" not in line] == ["created (dry run)"] * 7
+        assert [await rows(broker, kind) for kind in WRITABLE] == [[]] * len(WRITABLE)
         await make_all(broker)
         told = await did(broker, "apply", "--dry-run", "-f", "-", stdin=yaml.safe_dump({**AGENT, "description": "new"}))
         assert told == "agent/reviewer/1 configured (dry run)\n"
@@ -158,6 +176,8 @@ async def test_a_dry_run_says_the_same_and_does_nothing(redis_real):
     ("text", "why"),
     [
         ("kind: Agent\nname: a\n", "stdin:4: Agent 'a' is new and needs `llm` or `model`"),
+        ("kind: Pool\nname: a\naffinity: true\n", "stdin:4: Pool 'a' is new and needs `members`"),
+        ("kind: Pool\nname: a\nmembers: [{llm: x}]\naffinity: 'no'\n", "stdin:4: Pool 'a': `affinity` must be true or false"),
         ("kind: LLM\nname: a\n", "stdin:4: LLM 'a' is new and needs `url`"),
         ("kind: Agent\nname: a\nllm: l\n", "Agent 'a' names the llm 'l', which is neither at the broker nor in these files"),
         ("kind: Personality\nname: a\nprompts: [{name: q, project: p}]\n", "names the prompt 'q' of the project 'p', which is neither"),

@@ -14,6 +14,7 @@ from broker.cli.completion import BASH, SHELLS
 from tests.cli.running import applied, did, environment, ran
 from tests.publisher.find.running import Typing
 from tests.support.brokers import replica
+from tests.support.jobs import submit
 from tests.support.provider import Provider
 from tests.support.server import free_ports
 
@@ -28,6 +29,11 @@ TYPED = [
     ("broker chat lla\t", "<chat><llama3.2:1b>"),
     ("broker chat reviewer --pers\tpo\t", "<chat><reviewer><--personality><poet one>"),
     ("broker get llms -o wi\t", "<get><llms><-o><wide>"),
+    ("broker describe pool sm\t", "<describe><pool><smart>"),
+    ("broker task submit sm\t", "<task><submit><smart>"),
+    ("broker task purge de\t", "<task><purge><dead>"),
+    ("broker task cancel job_\t", "<task><cancel><job_"),
+    ("broker get ta\t--state dea\t", "<get><tasks><--state><dead>"),
     ("broker edit thr\t", "<edit><thr>"),  # threads are not edited
 ]
 
@@ -45,16 +51,19 @@ def bash(broker, tmp_path) -> dict[str, str]:
 
 @in_bash
 async def test_tab_completes_verbs_kinds_and_names(redis_real, tmp_path):
-    async with replica(redis_real) as broker, Provider(broker, "llama3.2:1b", "qwen3:4b", "qwen3:8b"):
+    async with replica(redis_real) as broker, Provider(broker, "llama3.2:1b", "qwen3:4b", "qwen3:8b") as provider:
         await applied(
             broker, {"kind": "Agent", "name": "reviewer", "llm": "qwen3:8b"}, {"kind": "Personality", "name": "poet one"},
+            {"kind": "Pool", "name": "smart", "members": [{"llm": "qwen3:4b"}]},
         )
+        await submit(broker, "qwen3:4b")
         env = bash(broker, tmp_path)
         async with Typing("bash", "--noprofile", "--rcfile", env["SCRIPT"], "-i", env=env) as screen:
             for typed, called in TYPED:
                 await screen.until("READY> ")
                 screen.type(typed + "\n")
                 await screen.until(called)
+        await provider.answer(await provider.next())
 
 
 @in_bash

@@ -24,7 +24,7 @@ from broker.cli.yaml_form import Malformed, documents, written
         ("kind: Agent\nname: a\nmodel: m\ndefaultParams: [1]\n", "f:1: Agent 'a': `defaultParams` must be an object"),
         ("kind: Agent\nname: a\nmodel: m\ndescription: 5\n", "`description` must be a text"),
         ("kind: Personality\nname: a\nprompts: [[]]\n", "`prompts` must be a list of names"),
-        ("kind: Thing\nname: a\n", "f:1: `kind` must be one of Project, Prompt, Personality, LLM, Agent"),
+        ("kind: Thing\nname: a\n", "f:1: `kind` must be one of Project, Prompt, Personality, LLM, Pool, Agent"),
         ("kind: Session\nid: a\n", "f:1: a Session can be read and not applied"),
         ('[{"kind": "public", "name": "a"}]', "f:1: this is a row as the API answers it; `broker get … -o yaml` writes documents"),
         ("kind: Agent\nname: _a\nmodel: m\n", "f:1: Agent: `name` must be 1 to 128 characters"),

@@ -10,6 +10,7 @@ import pytest
 from tests.cli.running import applied, did, ran, row, rows
 from tests.support.agents import make_agent
 from tests.support.brokers import replica
+from tests.support.pools import make_pool
 from tests.support.provider import Provider
 
 
@@ -109,6 +110,20 @@ async def test_a_prompt_can_get_another_name(redis_real, editor):
         await applied(broker, {"kind": "Prompt", "name": "p", "content": "c"})
         assert await did(broker, "edit", "prompt", "p", **editor("sed -i 's/^name: p/name: q/' \"$1\"")) == "prompt/p edited\n"
         assert [prompt["name"] for prompt in await rows(broker, "prompts")] == ["q"]
+
+
+async def test_a_pool_is_edited_and_deleted_as_any_row(redis_real, editor):
+    async with replica(redis_real) as broker:
+        await make_pool(broker, "p", "a", {"llm": "b", "tier": 1})
+        assert await did(broker, "edit", "pool", "p", **editor("sed -i 's/llm: a/llm: c/' \"$1\"")) == "pool/p edited\n"
+        pool = await row(broker, "pools", "p")
+        assert (pool["members"], pool["version"]) == ([{"llm": "c"}, {"llm": "b", "tier": 1}], 2)
+        between = f"curl -s -o /dev/null -X PATCH {broker.url}/api/v1/pools/p -d '{{\"description\": \"theirs\"}}'\n"
+        done = await ran(broker, "edit", "pool", "p", **editor(between + "sed -i 's/llm: c/llm: d/' \"$1\""))
+        assert done.code == 1 and "edited meanwhile" in done.err and "llm: d" in kept(done.err).read_text()
+        assert await did(broker, "delete", "pool", "p") == "pool/p deleted\n" and await rows(broker, "pools") == []
+        done = await ran(broker, "delete", "pool", "p")
+        assert done.code == 1 and done.err.startswith("broker: pool/p: There is no pool 'p'")
 
 
 async def test_what_is_deleted_is_gone_and_what_cannot_be_is_said(redis_real):

@@ -9,7 +9,9 @@ import pytest
 
 from tests.cli.running import applied, did, documents, json_lines, lines, ran, row, rows, said, started
 from tests.support.agents import make_agent
+from tests.support.batches import create, ended
 from tests.support.brokers import Replica, replica
+from tests.support.jobs import submit, until
 from tests.support.provider import Provider
 from tests.support.public import HERE, put_secret
 from tests.support.server import free_ports
@@ -36,21 +38,26 @@ async def test_a_table_says_what_is_there_and_wide_says_more(redis_at):
         assert session[1:4] == ["active", "2", "1"]
 
 
-async def test_every_kind_is_listed_in_every_form(redis_real):
-    kinds = ("projects", "prompts", "personalities", "llms", "agents", "sessions", "threads", "tool-servers", "secrets")
-    async with replica(redis_real, **HERE) as broker, Provider(broker, "m", agents=[{"name": "v", "llmName": "m"}]) as provider:
+async def test_every_kind_is_listed_in_every_form(redis_real, tmp_path):
+    kinds = (
+        "projects", "prompts", "personalities", "llms", "pools", "agents", "sessions", "threads", "tasks", "batches", "tool-servers", "secrets",
+    )
+    settings = {**HERE, "files_dir": str(tmp_path)}
+    async with replica(redis_real, **settings) as broker, Provider(broker, "m", agents=[{"name": "v", "llmName": "m"}]) as provider:
         await provider.register(toolServers=[{"name": "files"}], agents=[{"name": "v", "llmName": "m"}])
         await put_secret(broker, "key", "hush")
         await applied(
             broker, {"kind": "Project", "name": "p"}, {"kind": "Prompt", "name": "q", "content": "c"},
-            {"kind": "Personality", "name": "r", "prompts": ["q"]},
+            {"kind": "Personality", "name": "r", "prompts": ["q"]}, {"kind": "Pool", "name": "s", "members": [{"llm": "m"}]},
         )
+        await until(broker, (await submit(broker))["id"], "running")
+        await ended(broker, await create(broker, ""))
         status, thread, _ = await broker.call("POST", "/api/v1/agents/v/threads", {"title": "T"})
         assert status == 201, thread
         for kind in kinds:
             found = json.loads(await said(broker, "get", kind, "-o", "json"))
-            key = "id" if kind in ("prompts", "sessions", "threads") else "name"
-            singular = "personality" if kind == "personalities" else kind.removesuffix("s")
+            key = "id" if kind in ("prompts", "sessions", "threads", "tasks", "batches") else "name"
+            singular = {"personalities": "personality", "batches": "batch"}.get(kind, kind.removesuffix("s"))
             assert len(found) == 1, kind
             assert await said(broker, "get", singular, "-o", "name") == f"{singular}/{found[0][key]}\n"
             assert await said(broker, "get", kind, found[0][key], "--json") == json.dumps(found[0], indent=2) + "\n"
@@ -58,6 +65,7 @@ async def test_every_kind_is_listed_in_every_form(redis_real):
             assert document["kind"] == {"llms": "LLM", "tool-servers": "ToolServer"}.get(kind, singular.title())
             assert len((await said(broker, "get", kind, "-o", "wide")).splitlines()) == 2
             assert found[0][key] in await said(broker, "describe", kind, found[0][key])
+        await provider.answer(await provider.next())
 
 
 async def test_a_secret_is_never_shown(redis_real):
@@ -128,6 +136,16 @@ async def test_changes_can_be_watched_as_json(redis_real):
     [
         (["get", "things"], 2, "'things' is none of projects, prompts, personalities, llms"),
         (["get", "llms", "--project", "p"], 2, "--project for prompts"),
+        (["get", "llms", "--state", "dead"], 2, "--state is for lists of tasks"),
+        (["get", "tasks", "--state", "lost"], 2, "'lost' is not one of 'queued', 'running'"),
+        (["delete", "task", "x"], 2, "`broker task cancel` ends a task"),
+        (["task", "purge", "queued"], 2, "'queued' is not one of 'done'"),
+        (["task", "submit"], 2, "say who is asked: `broker task submit AGENT|LLM MESSAGE`"),
+        (["task", "submit", "m", ""], 2, "the message is empty"),
+        (["task", "submit", "m", "x", "-f", __file__], 2, "give it or a message"),
+        (["task", "submit", "m", "x", "--deadline", "soon"], 2, "--deadline 'soon' is neither a time"),
+        (["task", "submit", "m", "x", "--webhook", "http://x"], 2, "belong together"),
+        (["task", "follow", "x", "--after", "1"], 2, "--after goes with --json"),
         (["get", "llms", "-w", "-o", "yaml"], 2, "not as yaml"),
         (["delete", "sessions", "x"], 2, "'sessions' is none of"),
         (["edit", "secret", "x"], 2, "'secret' is none of"),

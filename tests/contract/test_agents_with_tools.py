@@ -117,6 +117,23 @@ async def anext_of(broker: Replica):
     return response, await event_of(response)
 
 
+async def test_each_ask_waits_in_the_class_that_its_caller_gave(redis_at):
+    async with agent(redis_at) as (broker, provider):
+        running = asked(broker.chat("m", messages=HELLO))
+        busy = await provider.next()
+        task = asked(broker.chat(AGENT, messages=HELLO, headers={"X-Priority": "batch"}))
+        await lists(provider)
+
+        async def priority() -> bytes | None:
+            waiting = await redis_at.read("waiting:m")
+            return (await redis_at.read(f"task:{waiting[0][0].decode()}"))[b"priority"] if waiting else None
+
+        assert await eventually(priority) == b"batch"
+        await provider.answer(busy)
+        await provider.answer(await provider.next(), completion(content="hi"))
+        assert (await running)[0] == (await task)[0] == 200
+
+
 async def test_a_message_to_an_agent_with_tools_whole_and_streamed(redis_at):
     async with agent(redis_at) as (broker, provider):
         task = asked(broker.call("POST", PATH, asking(AGENT)))

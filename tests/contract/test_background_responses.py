@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 import pytest
 
 from tests.contract.test_responses import accepted
 from tests.support.brokers import Replica, replica
+from tests.support.jobs import task
 from tests.support.messages import call_piece, chunk, completion, usage_chunk
 from tests.support.provider import Provider
 from tests.support.responses import PATH, asking, events, respond
@@ -188,3 +190,17 @@ async def test_a_target_that_there_is_not_is_refused_at_once(redis_at):
         status, body, _ = await broker.call("POST", PATH, asking("nobody", background=True))
         assert (status, body["error"]["code"]) == (404, "model_not_found")
         assert not [key for key in await redis_at.keys() if key.startswith(b"response:")]
+
+
+async def test_one_in_the_background_has_the_deadline_that_was_asked_for(redis_at):
+    async with replica(redis_at, lease_grace_seconds=0.1, **SOON) as broker, Provider(broker, "m") as provider:
+        # Later than any request at once may take.
+        patient = await begin(broker, headers={"X-Deadline-Seconds": "7200"})
+        brief = await begin(broker, headers={"X-Deadline-Seconds": "0.5"})
+        response = await ended(broker, brief)
+        assert response["status"] == "failed" and response["error"]["type"] == "deadline_exceeded"
+        job = await task(broker, patient["id"].replace("resp_", "job_"))
+        lasts = datetime.fromisoformat(job["deadline"]) - datetime.fromisoformat(job["createdAt"])
+        assert abs(lasts.total_seconds() - 7200) < 1
+        await provider.answer(await provider.next(), completion(content="x"))
+        assert (await ended(broker, patient))["status"] == "completed"

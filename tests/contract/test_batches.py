@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 
 import pytest
 
 from broker.store.batches import Batches
+from broker.store.files import File
 from tests.support.batches import BATCHES, CHAT, FILES, SOON, answering, create, ended, get, line, lines_of, upload
 from tests.support.brokers import replica
 from tests.support.messages import completion
@@ -29,7 +31,10 @@ async def test_every_line_is_answered_once_and_failures_stand_in_the_errors_file
             assert batch["status"] == "completed" and batch["request_counts"] == {"total": 37, "completed": 30, "failed": 7}
             out, errors = await lines_of(broker, batch["output_file_id"]), await lines_of(broker, batch["error_file_id"])
             assert sorted(seen) == sorted([f"q{number}" for number in range(30)] + ["refuse"])
-            assert len(await redis_at.read(f"files-of:local")) == 3
+            assert len(await redis_at.read("files-of:local")) == 3
+            # What was written down on the way goes when the batch has ended.
+            kept = sorted([batch["input_file_id"], batch["output_file_id"], batch["error_file_id"]])
+            await eventually(lambda: sorted(os.listdir(tmp_path / f"ns-{redis_at.namespace}")) == kept)
             assert not [key for key in await redis_at.keys() if key.startswith((b"job:", b"kept:"))], "what is on the disk need not be in Redis"
     answers = {one["custom_id"]: one["response"]["body"]["choices"][0]["message"]["content"] for one in out}
     assert answers == {f"c{number}": f"q{number}!" for number in range(30)} and len(out) == 30
@@ -40,8 +45,6 @@ async def test_every_line_is_answered_once_and_failures_stand_in_the_errors_file
     }
     assert next(one for one in errors if one["custom_id"] == "r")["response"]["status_code"] == 400
     assert batch["usage"]["input_tokens"] == 30 * 7 and batch["usage"]["total_tokens"] == 30 * 10
-    folder = tmp_path / f"ns-{redis_at.namespace}"
-    assert sorted(os.listdir(folder)) == sorted([batch["input_file_id"], batch["output_file_id"], batch["error_file_id"]])
 
 
 async def test_responses_and_embeddings_are_batched_too(redis_real, tmp_path):
@@ -161,9 +164,11 @@ async def test_what_is_no_batch_is_refused_and_batches_are_their_owners_alone(re
 async def test_who_was_taken_for_dead_can_neither_end_a_batch_nor_keep_it(redis_at):
     store = redis_at.open_store(redis_at.settings())
     try:
-        soon = Batches(store.batches._link, store.batches._scripts, f"rv:{{{redis_at.namespace}}}:", lease_ms=30)
+        await store.files.put(File("file-1", "a", "batch", 1, 1, 61), "ann")
+        soon = Batches(store.batches._link, store.batches._scripts, f"rv:{{{redis_at.namespace}}}:", lease_ms=300)
         await soon.create(
-            "batch_1", "ann", endpoint=CHAT, file="file-1", window="24h", created_s=1, expires_s=2, metadata=b"{}", may_wake=True, ttl_ms=60_000
+            "batch_1", "ann", endpoint=CHAT, file="file-1", window="24h", created_s=1, expires_s=2, metadata=b"{}", may_wake=True,
+            lasts_s=60, ttl_ms=60_000,
         )
         old = await soon.claim()
         assert await soon.claim() is None
@@ -179,3 +184,66 @@ async def test_who_was_taken_for_dead_can_neither_end_a_batch_nor_keep_it(redis_
         assert await soon.keep(new) == "lost" and await redis_at.read("file:file-2") is None
     finally:
         await store.close()
+
+
+async def test_batches_stand_in_the_order_in_which_they_were_made(redis_at, tmp_path):
+    async with replica(redis_at, files_dir=str(tmp_path), **SOON) as broker, Provider(broker, "m") as provider:
+        first = await create(broker, line("a"))
+        frame = await provider.next()
+        second = await create(broker, line("a", model="nobody"))
+        await ended(broker, second)
+        await provider.answer(frame, completion(content="x"))
+        await ended(broker, first)
+        assert [one["id"] for one in (await broker.call("GET", BATCHES))[1]["data"]] == [second["id"], first["id"]]
+
+
+async def test_an_input_stays_until_its_batch_has_ended(redis_at, tmp_path):
+    async with replica(redis_at, files_dir=str(tmp_path), **SOON) as broker, Provider(broker, "m") as provider:
+        file = await upload(broker, line("a"), expires_after_s=3600)
+        batch = await create(broker, file=file, window="7d")
+        frame = await provider.next()
+        status, body, _ = await broker.call("DELETE", f"{FILES}/{file}")
+        assert (status, body["error"]["code"]) == (409, "file_in_use") and batch["id"] in body["error"]["message"]
+        assert (await broker.call("GET", f"{FILES}/{file}"))[1]["expires_at"] == batch["expires_at"] + 86_400
+        assert await redis_at.ttl_ms(f"file:{file}") > 7 * 86_400_000
+        await provider.answer(frame, completion(content="x"))
+        assert (await ended(broker, batch))["status"] == "completed"
+        assert (await broker.call("DELETE", f"{FILES}/{file}"))[0] == 200
+
+
+async def test_output_files_are_kept_as_long_as_was_asked(redis_real, tmp_path):
+    async with replica(redis_real, files_dir=str(tmp_path), **SOON) as broker:
+        lasting = {"anchor": "created_at", "seconds": 7200}
+        batch = await ended(broker, await create(broker, line("a", model="nobody"), output_expires_after=lasting))
+        _, file, _ = await broker.call("GET", f"{FILES}/{batch['error_file_id']}")
+        assert file["expires_at"] == file["created_at"] + 7200
+        for wrong in ({"anchor": "created_at", "seconds": 60}, {"anchor": "birth", "seconds": 7200}):
+            asked = {"input_file_id": batch["input_file_id"], "endpoint": CHAT, "completion_window": "24h", "output_expires_after": wrong}
+            status, body, _ = await broker.call("POST", BATCHES, asked)
+            assert status == 400 and "output_expires_after" in body["error"]["message"]
+
+
+async def test_a_batch_whose_input_nobody_finds_does_not_stay_under_way_for_ever(redis_real, tmp_path):
+    async with replica(redis_real, files_dir=str(tmp_path), replica_ttl_seconds=0.1, **SOON) as broker:
+        file = await upload(broker, line("a"))
+        (tmp_path / f"ns-{redis_real.namespace}" / file).unlink()
+        now = int(time.time())
+        for name, ended_s in (("batch_1", now), ("batch_2", now - 86_500)):
+            await broker.broker.store.batches.create(
+                name, "local", endpoint=CHAT, file=file, window="1s", created_s=now, expires_s=ended_s, metadata=b"{}", may_wake=True,
+                lasts_s=3600, ttl_ms=60_000,
+            )
+        batch = await ended(broker, {"id": "batch_2"})
+        assert batch["status"] == "failed" and batch["errors"]["data"][0]["code"] == "input_file_gone"
+        assert (await get(broker, {"id": "batch_1"}))["status"] == "validating", "another replica may have its bytes"
+        await redis_real.lose("batches", "batch:batch_1")
+
+
+async def test_an_answer_of_any_length_is_in_the_output(redis_real, tmp_path):
+    async with replica(redis_real, files_dir=str(tmp_path), max_result_bytes=2000, **SOON) as broker, Provider(broker, "m") as provider:
+        body = {"model": "m", "input": "x", "instructions": "i" * 20_000}
+        asked = json.dumps({"custom_id": "a", "method": "POST", "url": "/v1/responses", "body": body})
+        async with answering(provider):
+            batch = await ended(broker, await create(broker, asked, endpoint="/v1/responses"))
+        assert batch["request_counts"] == {"total": 1, "completed": 1, "failed": 0}
+        assert len(await lines_of(broker, batch["output_file_id"])) == 1

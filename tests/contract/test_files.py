@@ -9,6 +9,7 @@ import time
 import aiohttp
 import pytest
 
+from broker.store.files import File
 from tests.support.brokers import Replica, replica
 from tests.support.tokens import bearer, tokens
 from tests.support.waiting import eventually
@@ -74,6 +75,7 @@ async def test_files_are_listed_page_by_page_and_are_their_owners_alone(redis_at
             assert (await broker.call(method, f"{PATH}/{names[0]}{path}", headers=bob))[0] == 404
         assert (await broker.call("GET", f"{PATH}?after=nothing", headers=ann))[0] == 400
         assert (await broker.call("GET", f"{PATH}?limit=0", headers=ann))[0] == 400
+        assert len((await broker.call("GET", f"{PATH}?limit=10000", headers=ann))[1]["data"]) == 5
 
 
 @pytest.mark.parametrize(
@@ -131,3 +133,65 @@ async def test_a_broker_without_a_folder_says_which_setting_it_needs(redis_real)
     async with replica(redis_real) as broker:
         status, body = await upload(broker)
         assert (status, body["error"]["code"]) == (503, "files_unavailable") and "BROKER_FILES_DIR" in body["error"]["message"]
+
+
+async def test_a_long_list_is_looked_through_to_its_end(redis_real, tmp_path):
+    async with replica(redis_real, files_dir=str(tmp_path)) as broker:
+        files = broker.broker.store.files
+        names = [f"file-{number:04}" for number in range(2010)]
+        for name in names:
+            await files.put(File(name, "a", "batch" if name < "file-0005" else "batch_output", 1, 1, 100), "local")
+        _, found, _ = await broker.call("GET", f"{PATH}?purpose=batch&limit=3")
+        assert [file["id"] for file in found["data"]] == names[4:1:-1] and found["has_more"]
+        _, found, _ = await broker.call("GET", f"{PATH}?purpose=batch&limit=3&after={found['last_id']}")
+        assert [file["id"] for file in found["data"]] == names[1::-1] and not found["has_more"]
+        await redis_real.lose(*(f"file:{name}" for name in names[:2007]))
+        _, found, _ = await broker.call("GET", f"{PATH}?order=asc&limit=2")
+        assert [file["id"] for file in found["data"]] == names[2007:2009] and found["has_more"]
+
+
+async def test_who_deletes_files_page_by_page_deletes_all(redis_at, tmp_path):
+    async with replica(redis_at, files_dir=str(tmp_path)) as broker:
+        for _ in range(5):
+            await upload(broker)
+        after, deleted = "", 0
+        while after is not None:
+            _, page, _ = await broker.call("GET", f"{PATH}?limit=2&after={after}")
+            for file in page["data"]:
+                assert (await broker.call("DELETE", f"{PATH}/{file['id']}"))[0] == 200
+                deleted += 1
+            after = page["last_id"] if page["has_more"] else None
+        assert deleted == 5 and (await broker.call("GET", PATH))[1]["data"] == []
+        assert await redis_at.read("files-of:local") in ([], None)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (b"../../etc/passwd", "passwd"), (rb"C:\\tmp\\a.jsonl", "a.jsonl"), (b"a\xff.jsonl", "a\ufffd.jsonl"), (b"..", "file"), (b"", "file"),
+        ("ünï.jsonl".encode(), "ünï.jsonl"), (b"x" * 300 + b".jsonl", "x" * 249 + ".jsonl"),
+    ],
+)
+async def test_a_files_name_is_a_text_without_folders(redis_real, tmp_path, said, shown):
+    body = (b'--B\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+            b'--B\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n\r\n{}\r\n--B--\r\n' % said)
+    async with replica(redis_real, files_dir=str(tmp_path)) as broker:
+        status, file, _ = await broker.call("POST", PATH, body, headers={"Content-Type": "multipart/form-data; boundary=B"})
+        assert (status, file.get("filename")) == (200, shown), file
+        long = b'--B\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n%s\r\n--B--\r\n' % (b"x" * 1001)
+        status, refused, _ = await broker.call("POST", PATH, long, headers={"Content-Type": "multipart/form-data; boundary=B"})
+        assert (status, refused["error"]["param"]) == (400, "\ufffd"), refused
+
+
+async def test_an_upload_that_only_trickles_is_ended(redis_real, tmp_path):
+    async with replica(redis_real, files_dir=str(tmp_path), body_seconds=0.3) as broker:
+
+        async def trickle():
+            while True:
+                yield b"x" * 100
+                await asyncio.sleep(0.05)
+
+        async with asyncio.timeout(15):
+            status, body = await upload(broker, form(trickle()))
+        assert (status, body["error"]["code"]) == (408, "request_timeout")
+    assert not [name for _, _, names in os.walk(tmp_path) for name in names]

@@ -232,3 +232,16 @@ async def test_a_key_that_redis_lost_the_answer_of_counts_no_more(redis_at):
         again = asked(whole(broker))
         await provider.answer(await provider.next(), {"n": 2})
         assert (await again)[1] == b'{"n": 2}'
+
+
+async def test_an_attempt_that_failed_does_not_free_the_key_of_the_one_after_it(redis_real):
+    async with replica(redis_real) as broker, Provider(broker, "m") as provider:
+        first = asked(whole(broker))
+        frame = await provider.next()
+        [key] = [key.decode() for key in await redis_real.keys() if key.startswith(b"idem:")]
+        redis = redis_real.redis()
+        await redis.set(f"rv:{{{redis_real.namespace}}}:{key}", f"{frame['taskId']}.2 fingerprint", ex=60)
+        await redis.aclose()
+        await provider.answer(frame, {"error": "x"}, status=500)
+        assert (await first)[0] == 500
+        assert await redis_real.read(key) == f"{frame['taskId']}.2 fingerprint".encode()

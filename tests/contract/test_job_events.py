@@ -7,8 +7,9 @@ import json
 import pytest
 
 from tests.support.brokers import replica
-from tests.support.jobs import SOON, TASKS, events, events_url, next_event, states, submit, until
+from tests.support.jobs import SOON, TASKS, events, events_url, next_event, states, submit, task, until
 from tests.support.provider import Provider
+from tests.support.waiting import eventually
 
 STREAM = {"stream": True}
 
@@ -127,3 +128,65 @@ async def test_what_is_no_event_is_refused(redis_real, after):
         assert (status, body["error"]["param"]) == (422, "after")
         await provider.answer(await provider.next())
         await until(broker, made["id"], "done")
+
+
+@pytest.mark.parametrize("after", ["1-9999999999999-0-1", "1-1-0-1", "2", "2-end", "7-last", "3-1-0-1", "0-1-0-1", "0-end"])
+async def test_an_event_of_another_task_is_refused_and_waited_for_by_nobody(redis_real, after):
+    async with replica(redis_real, **SOON) as broker, Provider(broker, "m") as provider:
+        made = await submit(broker, request=STREAM)
+        await said(provider, "a")
+        await until(broker, made["id"], "done")
+        status, body, _ = await broker.call("GET", f"{TASKS}/{made['id']}/events?after={after}")
+        assert (status, body["error"]["param"]) == (422, "after")
+
+
+async def test_one_that_goes_back_from_the_line_to_its_queue_was_never_running(redis_at):
+    async with replica(redis_at, **SOON) as broker, Provider(broker, "m", slots=1) as provider:
+        first = await submit(broker)
+        await provider.next()
+        second = await submit(broker)
+
+        async def waits() -> bool:
+            return bool(await redis_at.read("waiting:m"))
+
+        await eventually(waits)
+        found = await task(broker, second["id"])
+        assert (found["state"], found["position"], found["attempts"]) == ("queued", 0, [])
+        async with broker.http.get(events_url(broker, second["id"])) as response:
+            assert (await next_event(response))[0] == "0"
+            await provider.post("/_provider-goodbye", {"providerSessionId": provider.session})
+
+            async def back() -> bool:
+                return (await task(broker, second["id"]))["position"] == 1
+
+            await eventually(back)
+            for made in (first, second):
+                await broker.call("DELETE", f"{TASKS}/{made['id']}")
+            assert (await next_event(response))[0] == "0-last" and not await response.read()
+
+
+async def test_a_reader_at_a_replica_taken_for_dead_is_sent_away_and_misses_nothing(redis_at):
+    settings = {**SOON, "replica_ttl_seconds": 0.4}
+    async with replica(redis_at, **settings) as broker, replica(redis_at, **settings) as frozen, Provider(broker, "m") as provider:
+        made = await submit(broker, request=STREAM)
+        frame = await said(provider, "a", done=False)
+        async with frozen.http.get(events_url(frozen, made["id"])) as response:
+            heard = [await next_event(response) for _ in range(3)]
+            beats = frozen.broker.store.replica.beat
+            frozen.broker.store.replica.beat = _nothing
+            await eventually(lambda: _not_followed(redis_at, frame["taskId"]))
+            frozen.broker.store.replica.beat = beats
+            last = await next_event(response, 10)
+            assert (last[0], last[1]) == ("", "error") and json.loads(last[2])["error"]["code"] == "broker_restarted"
+        await provider.chunk(frame, "b", seq=1)
+        await provider.chunk(frame, "[DONE]", done=True, seq=2)
+        rest = await events(frozen, made["id"], after=heard[-1][0])
+        assert [kind or payload for _, kind, payload in rest] == [b"b", b"[DONE]", "state"]
+
+
+async def _nothing(**_) -> bool:
+    return True
+
+
+async def _not_followed(place, attempt: str) -> bool:
+    return not await place.read(f"followers:{attempt}")

@@ -9,10 +9,12 @@ from tests.support.agents import make_agent
 from tests.support.backend import Backend, Script
 from tests.support.brokers import replica
 from tests.support.jobs import SOON, TASKS, check_kept_in_order, events, result, states, submit, task, until
+from tests.support.pools import is_back
 from tests.support.provider import Provider
 from tests.support.public import HERE, make_llm
 from tests.support.streams import asked
 from tests.support.tokens import bearer, tokens
+from tests.support.tool_servers import ToolProvider
 from tests.support.waiting import eventually
 
 
@@ -45,6 +47,16 @@ async def test_a_public_llm_is_asked_by_no_more_tasks_at_once_than_it_may(redis_
         assert upstream.most_at_once == 2 and len(upstream.seen) == 6
 
 
+async def test_tasks_wait_while_a_replica_makes_as_many_calls_as_it_may(redis_at):
+    async with replica(redis_at, upstream_requests=1, **HERE, **SOON) as broker, Backend(Script(delay_s=0.05)) as upstream:
+        await make_llm(broker, "gpt", upstream.url)
+        jobs = [await submit(broker, "gpt") for _ in range(4)]
+        for made in jobs:
+            done = await until(broker, made["id"], "done")
+            assert len(done["attempts"]) == 1
+        assert upstream.most_at_once == 1
+
+
 async def test_a_call_of_a_replica_that_dies_is_made_by_another(redis_at):
     settings = {**HERE, **SOON, "replica_ttl_seconds": 0.3}
     async with replica(redis_at, **settings) as one, Backend(Script(hang="head")) as upstream:
@@ -66,7 +78,7 @@ async def test_a_call_that_a_replica_was_given_but_did_not_hear_of_is_given_back
         claimer, claims = broker.broker.durable._claimer, broker.broker.store.claims
         claimer.stop()
         made = await submit(broker, "gpt")
-        claimed = await claims.claim(5, calls=True)
+        claimed = await claims.claim(5, calls=5)
         assert [one.task for one in claimed.called] == [f"{made['id']}.1"]
         assert await claims.held() == {f"{made['id']}.1"}
         claimer._unsure, claimer._stopped = True, False
@@ -209,11 +221,12 @@ async def test_an_answer_puts_a_member_back_that_its_pool_left_out(redis_at):
     async with replica(redis_at, **SOON) as broker, Provider(broker, "a", model="qwen") as provider:
         redis = redis_at.redis()
         await redis.hset(f"rv:{{{redis_at.namespace}}}:health:a", mapping={"openUntil": 1, "coolMs": 1000})
+        await redis.expire(f"rv:{{{redis_at.namespace}}}:health:a", 600)
         await redis.aclose()
         made = await submit(broker, "qwen")
         await provider.answer(await provider.next())
         await until(broker, made["id"], "done")
-        assert not await redis_at.read("health:a")
+        assert await is_back(redis_at, "a")
 
 
 async def test_a_request_that_an_agent_cannot_make_fails_with_the_reason(redis_at):
@@ -253,3 +266,68 @@ async def test_a_task_has_its_turn_though_somebody_always_waits(redis_at):
         # A head start of 50 is all that requests have before it.
         assert 45 <= order.index(1000) <= 55
         await asyncio.gather(*chats)
+
+
+async def test_owners_take_turns_at_an_agent_too(redis_at):
+    async with (
+        tokens(redis_at, alice="client", bob="client", pub="publisher") as t, replica(redis_at, **SOON) as broker,
+        Provider(broker, "m", slots=1, token=t.pub, connect=False) as provider,
+    ):
+        await broker.call("POST", "/api/v1/agents", {"name": "bot", "llm": "m", "systemPrompt": "x"}, headers=bearer(t.alice))
+        for number in range(12):
+            await submit(broker, None, agent="bot", request={"who": f"alice {number}"}, headers=bearer(t.alice))
+        await provider.open()
+        frame = await provider.next()
+        await submit(broker, None, agent="bot", request={"who": "bob"}, headers=bearer(t.bob))
+        order = []
+        for number in range(13):
+            order.append(frame["request"]["who"])
+            await provider.answer(frame)
+            if number < 12:
+                frame = await provider.next()
+        # One is asked, one waits in the line of requests, and one may be on its way there since before bob came.
+        assert order.index("bob") <= 4
+        assert [who for who in order if who != "bob"] == [f"alice {number}" for number in range(12)]
+
+
+async def test_a_publishers_tool_server_is_no_target(redis_real):
+    async with replica(redis_real, **SOON) as broker, ToolProvider(broker, "files") as provider:
+        for named in ("llm", "model"):
+            status, body, _ = await broker.call("POST", TASKS, {named: "_tools/files", "request": {"method": "tools/list"}})
+            assert (status, body["error"]["code"]) == (404, "model_not_found")
+        assert provider.frames.empty()
+
+
+async def test_an_agent_that_is_asked_for_more_than_a_chat_fails_with_the_reason(redis_real):
+    async with replica(redis_real, **SOON) as broker, Provider(broker, "m") as provider:
+        await make_agent(broker, "bot", "m", defaultParams={"top_p": 0.5})
+        made = await submit(broker, "agent/bot", operation="embeddings", request={"input": "x"})
+        failed = await until(broker, made["id"], "failed")
+        assert failed["error"]["code"] == "invalid_request" and "only chats" in failed["error"]["message"]
+        assert provider.frames.empty()
+
+
+async def test_a_replica_that_is_slow_with_an_agents_request_finds_it_begun_or_cancelled(redis_at):
+    async with replica(redis_at, **SOON) as broker, Provider(broker, "m", slots=9) as provider:
+        await make_agent(broker, "bot", "m", systemPrompt="be kind")
+        broker.broker.durable.stop()
+        store = redis_at.open_store(broker.broker.settings)
+        begun, cancelled = [await submit(broker, None, agent="bot") for _ in range(2)]
+        claimed = await store.claims.claim(5, calls=5)
+        assert [one.job for one in claimed.asked] == [begun["id"], cancelled["id"]]
+        await broker.call("DELETE", f"{TASKS}/{cancelled['id']}")
+        redis = redis_at.redis()
+        await redis.zadd(f"rv:{{{redis_at.namespace}}}:job-timers", {f"r:{begun['id']}": 1})
+        await redis.aclose()
+
+        async def again() -> bool:
+            return bool((await store.claims.claim(5, calls=5)).asked)
+
+        await eventually(again)
+        for one in (*claimed.asked, *claimed.asked):
+            assert await store.claims.start(one.job, "m", "", b"{}") is None
+        await provider.answer(await provider.next())
+        await until(broker, begun["id"], "done")
+        assert (await task(broker, cancelled["id"]))["state"] == "cancelled" and provider.frames.empty()
+        await check_kept_in_order(redis_at)
+        await store.close()

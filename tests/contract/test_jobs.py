@@ -23,7 +23,7 @@ async def test_a_task_is_accepted_run_and_its_answer_kept_as_the_backend_gave_it
         frame = await provider.next()
         assert (frame["llmName"], frame["operation"], frame["request"]) == ("m", "chat", {"messages": [], "n": 1})
         running = await until(other, made["id"], "running")
-        assert running["attempts"][0]["endedAt"] is None and running["result"] is None
+        assert (running["attempts"][0]["llm"], running["attempts"][0]["endedAt"], running["result"]) == ("m", None, None)
         await provider.answer(frame, {"said": 1}, headers={"x-ratelimit-left": "3", "content-type": "application/json"})
         done = await until(other, made["id"], "done")
         assert done["result"] == {"status": 200, "url": f"{TASKS}/{made['id']}/result"} and done["error"] is None
@@ -67,6 +67,22 @@ async def test_tasks_leave_the_slots_to_requests_that_wait(redis_at):
 
 async def _waits(place, count: int) -> bool:
     return len(await place.read("waiting:m") or ()) == count
+
+
+async def test_a_task_that_waited_in_line_has_its_slot_for_no_longer_than_an_attempt_may_take(redis_at):
+    async with replica(redis_at, deadline_seconds=20, **SOON) as broker, Provider(broker, "m", slots=1) as provider:
+        chat = asked(broker.chat("m"))
+        busy = await provider.next()
+        made = await submit(broker)
+        await eventually(lambda: _waits(redis_at, 1))
+        await provider.answer(busy)
+        await chat
+        frame = await provider.next()
+        assert frame["deadlineMs"] <= 20_000
+        [(_, ends)] = await redis_at.read("leases:m")
+        assert ends < int((await redis_at.read(f"task:{frame['taskId']}"))[b"started"]) + 30_000
+        await provider.answer(frame)
+        await until(broker, made["id"], "done")
 
 
 async def test_a_task_does_not_overtake_the_line_though_a_slot_is_free(redis_at):
@@ -170,6 +186,17 @@ async def test_a_refusal_of_the_backend_is_the_result_of_a_failed_task(redis_at)
         assert provider.frames.empty()
 
 
+async def test_what_counts_of_an_answer_is_the_status_that_it_began_with(redis_at):
+    async with replica(redis_at, **SOON) as broker, Provider(broker, "m") as provider:
+        made = await submit(broker)
+        frame = await provider.next()
+        await provider.result(frame, {"status": 200, "headers": {"content-type": "application/json"}})
+        await provider.answer(frame, {"n": 1}, status=400)
+        done = await until(broker, made["id"], "done")
+        assert done["attempts"][0]["status"] == done["result"]["status"] == 200
+        assert (await result(broker, made["id"]))[:2] == (200, b'{"n": 1}')
+
+
 async def test_a_task_whose_publisher_is_lost_is_tried_again(redis_at):
     async with replica(redis_at, **SOON) as broker:
         async with Provider(broker, "m") as provider:
@@ -196,6 +223,9 @@ async def test_a_queued_and_a_running_task_are_cancelled(redis_at):
             status, body, _ = await other.call("DELETE", f"{TASKS}/{name}")
             assert (status, body["state"]) == (200, "cancelled")
             assert (await task(broker, name))["state"] == "cancelled"
+        # One waited in the line of requests, which is no attempt.
+        assert [len((await task(broker, name))["attempts"]) for name in jobs] == [1, 0, 0]
+        assert states(await events(broker, jobs[1])) == ["queued", "cancelled"]
         assert (await provider.next("cancel"))["taskId"] == frame["taskId"]
         await provider.fail(frame, "cancelled", "cancelled")
         status, body, _ = await other.call("DELETE", f"{TASKS}/{jobs[0]}")
@@ -220,6 +250,33 @@ async def test_the_same_key_is_the_same_task(redis_at):
         assert provider.frames.empty()
 
 
+async def test_the_same_key_is_the_same_task_after_its_deadline_too(redis_real):
+    key = {"Idempotency-Key": "k"}
+    async with replica(redis_real, **SOON) as broker, Provider(broker, "m") as provider:
+        due = datetime.now(UTC) + timedelta(seconds=0.5)
+        made = await submit(broker, deadline=due.isoformat(), headers=key)
+        await provider.answer(await provider.next())
+        await until(broker, made["id"], "done")
+
+        async def over() -> bool:
+            return datetime.now(UTC) > due
+
+        await eventually(over)
+        assert (await submit(broker, deadline=due.isoformat(), headers=key))["id"] == made["id"]
+        status, body, _ = await broker.call("POST", TASKS, {"model": "m", "request": {}, "deadline": due.isoformat()})
+        assert (status, body["error"]["param"]) == (422, "deadline")
+
+
+async def test_what_a_publisher_says_of_a_failure_cannot_break_what_is_told_of_it(redis_at):
+    async with replica(redis_at, **SOON) as broker, Provider(broker, "m") as provider:
+        made = await submit(broker)
+        await provider.fail(await provider.next(), "two\nlines\tand more", "of\na\tcode")
+        await provider.answer(await provider.next())
+        done = await until(broker, made["id"], "done")
+        assert [(one["code"], one["message"]) for one in done["attempts"]] == [("of a code", "two lines and more"), (None, None)]
+        assert len((await broker.call("GET", TASKS))[1]["data"]) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "status", "code"),
     [
@@ -238,6 +295,7 @@ async def test_the_same_key_is_the_same_task(redis_at):
         ({"webhook": {"url": "http://127.0.0.1:9/", "secret": "s"}}, 422, "invalid_value"),
         ({"webhook": {"url": "gopher://example.com", "secret": "s"}}, 422, "invalid_value"),
         ({"webhook": {"url": "https://example.com", "secret": ""}}, 422, "invalid_value"),
+        ({"webhook": {"url": "https://me:key@example.com", "secret": "s"}}, 422, "invalid_value"),
     ],
 )
 async def test_what_cannot_be_done_is_refused_at_once(redis_real, change, status, code):
@@ -266,8 +324,9 @@ async def test_when_too_many_are_queued_more_are_refused(redis_at):
 
 async def test_a_request_that_is_too_large_is_refused(redis_real):
     async with replica(redis_real, job_request_bytes=1000) as broker, Provider(broker, "m"):
-        status, body, _ = await broker.call("POST", TASKS, {"model": "m", "request": {"padding": "x" * 70_000}})
-        assert (status, body["error"]["code"]) == (413, "request_too_large")
+        for size in (70_000, 1001):
+            status, body, _ = await broker.call("POST", TASKS, {"model": "m", "request": {"padding": "x" * size}})
+            assert (status, body["error"]["code"]) == (413, "request_too_large")
 
 
 async def test_a_large_request_reaches_the_publisher_by_its_address(redis_at):
@@ -281,7 +340,7 @@ async def test_a_large_request_reaches_the_publisher_by_its_address(redis_at):
 
 
 async def test_a_deadline_ends_a_task_in_its_queue_and_in_its_attempt(redis_at):
-    async with replica(redis_at, lease_grace_seconds=0.05, **SOON) as broker, Provider(broker, "m") as provider:
+    async with replica(redis_at, **SOON) as broker, Provider(broker, "m") as provider:
         running = await submit(broker, deadlineSeconds=0.5)
         frame = await provider.next()
         soon = (datetime.now(UTC) + timedelta(seconds=0.6)).isoformat()
@@ -290,8 +349,22 @@ async def test_a_deadline_ends_a_task_in_its_queue_and_in_its_attempt(redis_at):
             dead = await until(broker, made["id"], "dead")
             assert dead["error"]["code"] == "deadline_exceeded"
         assert (await provider.next("cancel"))["taskId"] == frame["taskId"]
+        await provider.fail(frame, "cancelled", "cancelled")
         status, body, _ = await broker.call("POST", f"{TASKS}/{running['id']}/retry")
         assert status == 409, body
+        await check_kept_in_order(redis_at)
+
+
+async def test_a_deadline_counts_to_the_moment_wherever_the_task_is(redis_at):
+    # What a lease has beyond its deadline is for the publisher's last word, not for the task.
+    async with replica(redis_at, lease_grace_seconds=20, **SOON) as broker, Provider(broker, "m", slots=1) as provider:
+        jobs = [await submit(broker, deadlineSeconds=0.3) for _ in range(2)]
+        frame = await provider.next()
+        running, waiting = [await until(broker, made["id"], "dead") for made in jobs]
+        assert running["error"]["code"] == waiting["error"]["code"] == "deadline_exceeded"
+        assert len(running["attempts"]) == 1 and waiting["attempts"] == []
+        assert (await provider.next("cancel"))["taskId"] == frame["taskId"]
+        await provider.fail(frame, "cancelled", "cancelled")
         await check_kept_in_order(redis_at)
 
 
@@ -348,7 +421,7 @@ async def test_lists_are_newest_first_filtered_and_paged(redis_at):
         assert await pages("limit=3") == [jobs[6:3:-1], jobs[3:0:-1], jobs[:1]]
         assert [name for page in await pages("limit=2&state=done") for name in page] == jobs[::2][::-1]
         assert await pages("state=dead") == [[]]
-        for query in ("state=lost", "limit=0", "after=x"):
+        for query in ("state=lost", "limit=0", "after=x", "after=%D9%A3"):
             assert (await broker.call("GET", f"{TASKS}?{query}"))[0] in (400, 422)
         _, body, _ = await broker.call("DELETE", f"{TASKS}?state=failed")
         assert body == {"deleted": 3}
@@ -378,3 +451,13 @@ async def test_a_task_that_has_not_ended_has_no_result_yet(redis_at):
         await provider.answer(frame)
         await until(broker, made["id"], "done")
         assert states(await events(broker, made["id"])) == ["queued", "running", "done"]
+
+
+async def test_of_an_attempt_with_two_heads_the_first_counts(redis_at):
+    async with replica(redis_at, **SOON) as broker, Provider(broker, "m") as provider:
+        made = await submit(broker, request={"stream": True})
+        frame = await provider.next()
+        await provider.result(frame, {"status": 200, "headers": {}})
+        await provider.answer(frame, {"n": 1}, status=400)
+        assert (await until(broker, made["id"], "done", "failed"))["state"] == "done"
+        assert (await result(broker, made["id"]))[0] == 200

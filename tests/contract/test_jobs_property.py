@@ -40,16 +40,16 @@ class Known:
 
 
 class World:
-    """One replica that is played by hand, one public LLM with two slots."""
+    """One replica that is played by hand, one public LLM that two may ask at once."""
 
     def __init__(self, place: FakePlace):
         self.place = place
-        self.settings = place.settings(job_attempts=TRIES, job_retry_seconds=0.001, job_poll_seconds=0.001)
+        self.settings = place.settings(job_attempts=TRIES, job_upstream_calls=2, job_retry_seconds=0.001, job_poll_seconds=0.001)
         self.store = place.open_store(self.settings)
         self.jobs: dict[str, Known] = {}
 
     async def begin(self) -> None:
-        await put_public_llm(self.place, "gpt", slots="2", url="http://example.com/v1")
+        await put_public_llm(self.place, "gpt", url="http://example.com/v1")
 
     async def step(self, what: str, choice: object, more: object) -> None:
         await getattr(self, f"do_{what}")(choice, more)
@@ -76,7 +76,7 @@ class World:
     async def do_claim(self, limit: int, calls: bool) -> None:
         await asyncio.sleep(0.005)
         await self.store.claims.due()
-        claimed = await self.store.claims.claim(limit, calls=calls)
+        claimed = await self.store.claims.claim(limit, calls=limit if calls else 0)
         assert len(claimed.called) <= (limit if calls else 0)
         for called in claimed.called:
             known = self.jobs[called.task.rpartition(".")[0]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings, strategies
@@ -48,7 +47,10 @@ async def averages(place, members: list[Member]) -> dict[str, float]:
     return {name: float(load.get(b"avgMs", 0)) for name, load in found.items()}
 
 
-async def expected(place, members: list[Member]) -> Member:
+async def expected(place, members: list[Member], *, may_wake: bool = True) -> Member:
+    """The best; who may not wake has the best of those awake, if there are some."""
+    if not may_wake:
+        members = [one for one in members if one.band not in (ASLEEP, AWAY)] or members
     took = await averages(place, members)
     known = [ms for ms in took.values() if ms]
     mean_ms = sum(known) / len(known) if known else 1.0
@@ -64,15 +66,16 @@ async def check_kept_up(place, key: str, members: list[Member]) -> None:
         if member.band >= FULL:
             score = float(member.band)
         else:
-            full = min(0.999, len(member.running) / ((member.slots or 64) * member.weight))
-            score = member.tier * 1000 + member.band * 100 + full * 90
+            full = len(member.running) / ((member.slots or 64) * member.weight)
+            score = member.tier * 1000 + member.band * 100 + 90 * full / (1 + full)
         assert math.isclose(order[member.name.encode()], score, abs_tol=1e-6), (member.name, order, score)
         if member.band in (WARM, PUBLIC, FULL):
             kind = f"{member.tier}{'p' if member.state == PUBLIC else 'v'}"
             sums["\1" + kind] = sums.get("\1" + kind, 0) + len(member.running)
-            sums["\2" + kind] = sums.get("\2" + kind, 0) + 1
+            capacity = round(10 * (member.slots or 64) * member.weight)
+            sums["\2" + kind] = sums.get("\2" + kind, 0) + capacity
             sums["\3"] += member.slots or 0
-            assert load.pop(member.name) == f"{kind} {len(member.running)} {member.slots or 0}"
+            assert load.pop(member.name) == f"{kind} {len(member.running)} {member.slots or 0} {capacity}"
     assert {name: int(value) for name, value in load.items() if int(value)} == {name: value for name, value in sums.items() if value}
 
 
@@ -142,10 +145,16 @@ async def ask_once(place, asker: Asker, members: list[Member]) -> None:
         assert (given.state, given.place) == ("waiting", 1)
         await asker.cancel("waits")
     elif best.band == ASLEEP:
-        with suppress(WakeForbidden):
-            given = await asker.ask("pool", task="waits", may_wake=False)
-            assert given.state == "waiting" and any(one.band == FULL for one in members)
+        awake = await expected(place, members, may_wake=False)
+        if awake.band == ASLEEP:
+            with pytest.raises(WakeForbidden):
+                await asker.ask("pool", may_wake=False)
+        elif awake.band == FULL:
+            assert (await asker.ask("pool", task="waits", may_wake=False)).state == "waiting"
             await asker.cancel("waits")
+        else:
+            assert (await asker.ask("pool", may_wake=False)).llm == awake.name
+            awake.running.append(asker.held[-1][0])
     else:
         given = await asker.ask("pool")
         assert given.llm == best.name, (given, await order_of(place, "p:pool"))

@@ -13,6 +13,7 @@ from tests.support.provider import Provider
 from tests.support.public import HERE, make_llm
 from tests.support.streams import asked
 from tests.support.tokens import bearer, tokens
+from tests.support.tool_servers import ToolProvider
 from tests.support.waiting import eventually
 
 ALL = [{"selector": {"name": "*"}}]
@@ -99,6 +100,7 @@ async def test_selectors_choose_by_model_tier_kind_and_name(redis_at):
                 ({"tier": "heavy"}, {"gpu-1", "gpu-22"}), ({"tier": "fast", "kind": "virtual"}, {"cpu.1"}),
                 ({"name": "gpu-?"}, {"gpu-1"}), ({"name": "gpu-*"}, {"gpu-1", "gpu-22"}), ({"name": "c*.1"}, {"cpu.1"}),
                 ({"name": "*-1", "model": "q"}, {"cloud-1", "gpu-1"}), ({"name": "%a*"}, set()),
+                ({"name": "*u*-*"}, {"cloud-1", "gpu-1", "gpu-22"}), ({"name": "gpu-2*2"}, {"gpu-22"}), ({"name": "*2*2*2"}, set()),
             ):
                 await make_pool(broker, "pool", {"selector": selector})
                 await use(broker, "pool")
@@ -115,6 +117,33 @@ async def use(broker, name: str) -> None:
         await asker.ask(name)
     for task, _ in asker.held:
         await asker.cancel(task)
+
+
+@pytest.mark.parametrize("selector", [{"kind": "virtual"}, {"name": "*"}, {"tier": "fast"}])
+async def test_a_selector_never_fits_a_tool_server(redis_at, selector):
+    async with replica(redis_at) as broker, ToolProvider(broker, "files") as early:
+        await make_pool(broker, "pool", {"selector": selector})
+        await use(broker, "pool")
+        assert await members(redis_at) == set()
+        async with Provider(broker, "a"), ToolProvider(broker, "late"):
+            assert await members(redis_at) == {"a"}
+        assert early.frames.empty()
+
+
+async def test_a_question_mark_stands_for_one_character_of_any_script(redis_at):
+    async with replica(redis_at) as broker, Provider(broker, "gpu-é", "gpu-車", "gpu-", "gpu-ab"):
+        await make_pool(broker, "pool", {"selector": {"name": "gpu-?"}})
+        await use(broker, "pool")
+        assert await members(redis_at) == {"gpu-é", "gpu-車"}
+
+
+async def test_many_stars_and_long_names_hold_up_nobody(redis_real):
+    names = ["a" * 120 + f"{number:03}" for number in range(60)]
+    async with replica(redis_real) as broker, Provider(broker, *names):
+        await make_pool(broker, "pool", *({"selector": {"name": f"*a*a*b{number}"}} for number in range(300)))
+        await use(broker, "pool")
+        assert await members(redis_real) == set()
+        assert (await broker.call("GET", "/v1/models"))[0] == 200
 
 
 async def test_the_first_entry_that_fits_counts(redis_at):
@@ -156,6 +185,21 @@ async def test_an_edit_counts_for_the_next_request_and_for_who_waits(redis_at):
         assert (await waiting)[2]["X-Served-By"] == "b" and await served(broker, provider) == "b"
         await provider.answer(frame)
         assert (await running)[2]["X-Served-By"] == "a"
+
+
+async def test_an_edit_lets_every_new_member_serve_who_waits(redis_at):
+    names = [f"m{number:02}" for number in range(24)]
+    async with replica(redis_at) as broker, Provider(broker, "a", *names, slots=1) as provider:
+        await make_pool(broker, "pool", "a")
+        asker = Asker(broker)
+        await asker.ask("pool")
+        for name in names:
+            await asker.ask("pool", task=name)
+        assert (await broker.call("PATCH", f"{POOLS}/pool", {"members": ALL}))[0] == 200
+        assert not await redis_at.read("waiting:\1p:pool")
+        await asker.finish_all(provider.session)
+        for name in names:
+            await asker.end(name, provider.session)
 
 
 async def test_who_waits_for_a_pool_that_is_deleted_is_refused(redis_at):

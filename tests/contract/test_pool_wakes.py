@@ -6,7 +6,7 @@ import pytest
 
 from broker.errors import WakeForbidden
 from tests.support.brokers import replica
-from tests.support.pools import Asker
+from tests.support.pools import Asker, make_pool
 from tests.support.provider import Provider
 from tests.support.streams import asked
 from tests.support.waiting import eventually
@@ -64,6 +64,20 @@ async def test_when_a_wake_fails_the_next_is_woken_and_with_none_left_the_reason
         assert headers["x-should-retry"] == "false" and asleep.frames.empty()
 
 
+async def test_one_whose_wake_failed_is_woken_after_others(redis_at):
+    async with replica(redis_at) as broker, Provider(broker, "s1", "s2", model="q", initialStatus="hibernating") as asleep:
+        for number, woken in enumerate([["s1", "s2"], ["s2"]]):
+            client = asked(broker.chat("q"))
+            for name in woken:
+                wake = await asleep.next("wake")
+                assert wake["llmName"] == name
+                await (asleep.answer(wake) if name == "s2" else asleep.fail(wake, "no power"))
+            await asleep.answer(await asleep.next())
+            assert (await client)[0] == 200
+            if number == 0:
+                await asleep.post("/_provider-status", {"providerSessionId": asleep.session, "llmName": "s2", "status": "hibernating"})
+
+
 async def test_when_a_wake_fails_who_is_awake_serves_within_the_wait_for_a_slot(redis_at):
     async with replica(redis_at, queue_wait_seconds=0.4) as broker, Provider(broker, "warm", model="q", slots=1) as warm:
         async with Provider(broker, "s", model="q", initialStatus="hibernating") as asleep:
@@ -87,3 +101,17 @@ async def test_a_token_that_may_not_wake_waits_for_those_awake_or_is_told(redis_
             assert asleep.frames.empty()
             await asker.finish(warm.session)
             await asker.end("waits", warm.session)
+
+
+async def test_a_token_that_may_not_wake_is_served_by_a_higher_tier_that_is_awake(redis_at):
+    async with replica(redis_at) as broker:
+        names = [f"s{number}" for number in range(12)]
+        async with Provider(broker, *names, initialStatus="hibernating") as asleep, Provider(broker, "over", slots=1) as awake:
+            await make_pool(broker, "q", *names, {"llm": "over", "tier": 1})
+            asker = Asker(broker)
+            assert (await asker.ask("q", may_wake=False)).llm == "over"
+            # When that is full it waits for it.
+            assert (await asker.ask("q", may_wake=False, task="waits")).state == "waiting"
+            assert asleep.frames.empty()
+            await asker.finish(awake.session)
+            await asker.end("waits", awake.session)

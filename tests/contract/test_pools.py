@@ -8,11 +8,13 @@ from tests.support.agents import make_agent
 from tests.support.backend import Backend, Script
 from tests.support.brokers import replica
 from tests.support.errors import told
-from tests.support.messages import HELLO, PATH, asking
+from tests.support.jobs import SOON, submit, until
+from tests.support.messages import HELLO, PATH, asking, completion
 from tests.support.pools import make_pool
 from tests.support.provider import Provider
 from tests.support.public import HERE, make_llm
 from tests.support.streams import asked, stream
+from tests.support.threads import make_thread, say
 
 SAID = {"id": "c", "choices": []}
 
@@ -120,6 +122,21 @@ async def test_an_agent_with_a_model_asks_its_pool(redis_at):
             assert frame["request"]["messages"][0]["content"] == "be kind"
             await provider.answer(frame, SAID)
         assert {(await task)[2]["X-Served-By"] for task in tasks} == {"a", "b"}
+
+
+async def test_an_agent_may_name_a_pool_by_calls_turns_and_durable_tasks(redis_at):
+    async with replica(redis_at, **SOON) as broker, Provider(broker, "a", "b") as provider:
+        await make_pool(broker, "smart", {"selector": {"name": "b*"}}, "gone")
+        await make_agent(broker, "bot", model="smart")
+        assert await served(broker, "agent/bot", provider, messages=HELLO) == "b"
+        thread = await make_thread(broker)
+        turn = asked(say(broker, thread))
+        frame = await provider.next()
+        await provider.answer(frame, completion(content="hi"))
+        assert (frame["llmName"], (await turn)[0]) == ("b", 200)
+        made = await submit(broker, "agent/bot", request={"messages": HELLO})
+        await provider.answer(await provider.next(), SAID)
+        assert [one["llm"] for one in (await until(broker, made["id"], "done"))["attempts"]] == ["b"]
 
 
 async def test_an_agent_with_a_model_asks_the_model_and_no_alias_of_that_word(redis_at):

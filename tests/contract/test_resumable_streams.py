@@ -119,7 +119,7 @@ async def test_from_any_event_the_rest_is_the_same_rest(redis_at):
 
 
 async def test_work_that_nobody_comes_back_to_is_stopped_after_its_time(redis_at):
-    async with replica(redis_at, resume_seconds=0.3) as broker, Provider(broker, "m") as provider:
+    async with replica(redis_at, resume_seconds=1) as broker, Provider(broker, "m") as provider:
         frame, name, heard = await left_behind(broker, provider, redis_at, "a")
         assert (await provider.next("cancel"))["taskId"] == frame["taskId"]
         last = (await rest(broker, name, heard[0][0]))[-1]
@@ -130,12 +130,12 @@ async def test_work_that_nobody_comes_back_to_is_stopped_after_its_time(redis_at
 
 
 async def test_whoever_comes_back_in_time_keeps_the_work_alive(redis_at):
-    async with replica(redis_at, resume_seconds=0.5) as broker, Provider(broker, "m") as provider:
+    async with replica(redis_at, resume_seconds=1) as broker, Provider(broker, "m") as provider:
         frame, name, heard = await left_behind(broker, provider, redis_at, "a")
         async with resume(broker, name, heard[0][0]) as response:
             await eventually(lambda: _false(orphaned(redis_at)))
             with pytest.raises(TimeoutError):
-                await provider.next("cancel", 0.8)
+                await provider.next("cancel", 1.3)
             response.close()
         await eventually(lambda: orphaned(redis_at))
         assert (await provider.next("cancel"))["taskId"] == frame["taskId"]
@@ -370,3 +370,36 @@ async def test_a_replica_taken_for_dead_sends_its_followers_away(redis_at):
 
 async def _nothing(**_) -> bool:
     return True
+
+
+@pytest.mark.parametrize("after", ["9999999999999-0-1", "1-0-1", "0-0-1"])
+async def test_an_event_of_another_stream_is_refused_and_waited_for_by_nobody(redis_real, after):
+    async with replica(redis_real) as broker, Provider(broker, "m") as provider:
+        asking = asked(stream(broker, "m", headers=RESUMABLE))
+        frame = await provider.next()
+        await provider.chunk(frame, "a", seq=0)
+        await provider.chunk(frame, "[DONE]", done=True, seq=1)
+        await asking
+        status, body, _ = await broker.call("GET", f"/api/v1/streams/{frame['taskId']}?after={after}")
+        assert (status, body["error"]["param"]) == (422, "after")
+
+
+async def test_a_follower_that_reads_nothing_is_given_no_more_beside_one_that_reads(redis_at):
+    async with replica(redis_at, client_buffer_bytes=20_000) as broker, Provider(broker, "m") as provider:
+        frame, name, heard = await left_behind(broker, provider, redis_at, "0")
+        relay, owner = broker.broker.relay, (await redis_at.read(f"task:{name}"))[b"owner"].decode()
+        patience = broker.broker.app[LIMITS].patience
+        slow, fast = [await relay.follow(name, owner, patience) for _ in range(2)]
+        got = 0
+        for number in range(1, 30):
+            await provider.chunk(frame, "x" * 4000, seq=number)
+            while got < number * 4000:
+                got += len(await fast.next())
+        assert slow.at < fast.at
+        await provider.chunk(frame, "[DONE]", done=True, seq=30)
+        said = b""
+        while not slow.done:
+            said += await slow.next()
+        assert said.count(b"x" * 4000) == 29 and said.endswith(b"data: [DONE]\n\n")
+        for one in (slow, fast):
+            relay.end(one, "client gone")

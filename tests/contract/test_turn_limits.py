@@ -37,7 +37,7 @@ async def test_what_piled_up_before_the_end_is_not_written_in_one_step(redis_at)
         thread = await make_thread(broker)
         store = broker.broker.store
         weighed = Weighed(store.turns._scripts)
-        turns = Turns(weighed, store.replica.name, keep_ms=1000, stale_ms=10_000, expire_ms=10_000)
+        turns = Turns(weighed, store.replica.name, keep_ms=60_000, stale_ms=10_000, expire_ms=10_000)
         begun = await turns.begin(thread, "local", uuid.uuid4().hex, b'"role":"user","content":"q"}', personality=None, limit_bytes=1000)
         record = Record(turns, begun, hold_s=10, heard=lambda word: None)
         for number in range(40):

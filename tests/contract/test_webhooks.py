@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
@@ -140,13 +141,71 @@ async def test_a_replica_that_dies_with_a_webhook_in_hand_leaves_it_to_another(r
         await redis.aclose()
         async with replica(redis_real, **SETTINGS):
             await told(broker, made["id"], "delivered")
-        await store.hooks.sent(made["id"], 1, "late word", retry_ms=None)
+        await store.hooks.sent(job, 1, "late word", retry_ms=None)
         assert (await task(broker, made["id"]))["webhook"]["state"] == "delivered"
         await store.close()
 
 
 async def _take(store):
     while True:
-        if taken := await store.hooks.take():
+        if taken := await store.hooks.take(1):
             return taken[0]
         await asyncio.sleep(0)
+
+
+async def test_one_that_never_answers_holds_up_no_other(redis_real):
+    async with replica(redis_real, **SETTINGS) as broker, silent() as nobody, receiver() as hook:
+        async with Provider(broker, "m", slots=30) as provider:
+            for _ in range(25):
+                await submit(broker, webhook={"url": nobody, "secret": "s"})
+                await provider.answer(await provider.next())
+            made = await submit(broker, webhook=webhook(hook))
+            await provider.answer(await provider.next())
+            # Well before the others' time is over.
+            await told(broker, made["id"], "delivered")
+
+
+@asynccontextmanager
+async def silent():
+    """The address of one that takes connections and says nothing."""
+    left = asyncio.Event()
+
+    async def say_nothing(reader, writer) -> None:
+        await left.wait()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        left.set()
+        server.close()
+
+
+async def test_what_became_of_an_earlier_end_says_nothing_of_a_later_one(redis_real):
+    async with replica(redis_real, **{**SETTINGS, "job_poll_seconds": 20, "job_attempts": 1}) as broker, receiver() as hook:
+        async with Provider(broker, "m") as provider:
+            store = redis_real.open_store(redis_real.settings())
+            made = await submit(broker, webhook=webhook(hook))
+            await provider.fail(await provider.next(), "no")
+            _, dead = await _take(store)
+            await broker.call("POST", f"{TASKS}/{made['id']}/retry")
+            await provider.answer(await provider.next())
+            _, done = await _take(store)
+            assert (dead.state, done.state) == ("dead", "done")
+            await store.hooks.sent(dead, 1, "delivered", retry_ms=None)
+            assert (await task(broker, made["id"]))["webhook"]["state"] == "pending"
+            await store.hooks.sent(done, 1, "500", retry_ms=60_000)
+            assert (await task(broker, made["id"]))["webhook"]["state"] == "500"
+            await store.close()
+
+
+async def test_an_address_is_in_no_log(redis_real, caplog):
+    async with receiver() as hook:
+        async with replica(redis_real, **SETTINGS) as broker, Provider(broker, "m", connect=False):
+            broker.broker.durable.stop()
+            made = await submit(broker, webhook=webhook(hook), deadlineSeconds=0.5)
+        async with replica(redis_real, **{**SETTINGS, "secret_key": base64.b64encode(b"2" * 32).decode()}) as broker:
+            await told(broker, made["id"], "secret_unreadable")
+            said = [{**vars(one)} for one in caplog.records if one.message == "webhook not sent"]
+            assert said and hook.url not in str(said)

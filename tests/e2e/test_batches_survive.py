@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from pathlib import Path
 
+import aiohttp
 import pytest
 
 from broker.batches.results import Results
@@ -13,7 +15,7 @@ from broker.folder import Folder
 from broker.store.batches import Batch
 from tests.support.backend_seen import seen
 from tests.support.balancer import balancer
-from tests.support.batches import BATCHES, SOON, answering, create, ended, get, line, lines_of
+from tests.support.batches import BATCHES, FILES, SOON, answering, create, ended, get, line, lines_of
 from tests.support.brokers import replica
 from tests.support.messages import completion
 from tests.support.processes import client
@@ -86,6 +88,26 @@ async def test_a_replica_that_dies_leaves_a_batch_that_another_ends(redis_real, 
         assert (await staying.call("GET", f"{BATCHES}/{batch['id']}"))[1]["id"] == batch["id"]
 
 
+async def test_a_cancelled_batch_whose_replica_died_leaves_no_line_running(redis_real, tmp_path):
+    given = {"files_dir": str(tmp_path), "batch_ahead": 3, "replica_ttl_seconds": 0.3, **SOON}
+    async with replica(redis_real, **given) as staying, Provider(staying, "m", slots=3) as provider:
+        async with replica(redis_real, **given) as dying:
+            staying.broker.batches._poll_s = 3600
+            staying.broker.batches.nudge()
+            batch = await create(dying, "\n".join(line(f"c{number}") for number in range(9)))
+            frames = [await provider.next() for _ in range(3)]
+            await dying.die()
+        assert (await staying.call("POST", f"{BATCHES}/{batch['id']}/cancel"))[1]["status"] == "cancelling"
+        staying.broker.batches._poll_s = 0.05
+        staying.broker.batches.nudge()
+        stopped = [await provider.next("cancel") for _ in range(3)]
+        assert {frame["taskId"] for frame in stopped} == {frame["taskId"] for frame in frames}
+        for frame in stopped:
+            await provider.fail(frame, "cancelled", "cancelled")
+        now = await ended(staying, batch)
+        assert now["status"] == "cancelled" and now["request_counts"] == {"total": 9, "completed": 0, "failed": 9}
+
+
 async def test_a_replica_that_shuts_down_gives_its_batches_back_at_once(redis_real, tmp_path):
     given = {"files_dir": str(tmp_path), "batch_ahead": 3, "replica_ttl_seconds": 20.0, **SOON}
     async with replica(redis_real, **given) as staying, Provider(staying, "m", slots=3) as provider:
@@ -105,18 +127,45 @@ async def test_a_replica_that_shuts_down_gives_its_batches_back_at_once(redis_re
         assert (await redis_real.read(f"batch:{batch['id']}"))[b"epoch"] == b"2"
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+async def test_a_file_is_never_in_memory_going_in_nor_out_nor_run(stage, tmp_path):
+    broker = await stage.broker(files_dir=tmp_path / "files").ready()
+
+    def peak_mb() -> int:
+        status = Path(f"/proc/{broker.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) >> 10
+
+    async def large():
+        for number in range(96):
+            yield b'{"custom_id": "%d", "pad": "' % number + b"x" * (1 << 20) + b'"}\n'
+
+    async with client(broker.url) as api:
+        before = peak_mb()
+        form = aiohttp.FormData({"purpose": "batch"})
+        form.add_field("file", large(), filename="large.jsonl")
+        async with api.http.post(api.url + FILES, data=form) as response:
+            file = await response.json()
+        size = 0
+        async with api.http.get(f"{api.url}{FILES}/{file['id']}/content") as response:
+            async for piece in response.content.iter_any():
+                size += len(piece)
+        batch = await ended(api, await create(api, file=file["id"]))
+        assert size == file["bytes"] > 96 << 20 and batch["request_counts"]["failed"] == 96
+        assert peak_mb() - before < 48
+
+
 async def test_of_a_line_that_was_written_twice_the_first_counts_and_torn_ones_not_at_all(tmp_path):
     folder = Folder(tmp_path)
     batch = Batch(
-        "batch_ab", "ann", "/v1/chat/completions", "file-1", "24h", True, "in_progress", 1, 2, epoch=3, total=4, completed=0, failed=0,
+        "batch_ab", "ann", "/v1/chat/completions", "file-1", "24h", True, "in_progress", 1, 2, 60, epoch=3, total=4, completed=0, failed=0,
         metadata=b"{}",
     )
-    await folder.append("batch_ab.000001.out", b'{"id":"batch_req_ab_1","epoch":1}\n{"id":"batch_req_ab_2","ep')
+    await folder.append("batch_ab.000001.out", b'{"id":"batch_req_ab_1","epoch":1}\n{"id":"batch_req_ab_2","response":{"body":{}')
     await folder.append("batch_ab.000001.err", b'{"id":"batch_req_ab_3","epoch":1}\n')
     await folder.append("batch_ab.000002.out", b"".join(
         b'{"id":"batch_req_ab_%d","epoch":2}\n' % number for number in (3, 1, 4)
     ))
-    results = Results(folder, batch, longest=1000)
+    results = Results(folder, batch)
     await results.recover()
     assert (results.succeeded, results.failed) == ({1, 4}, {3})
     kept = {}

@@ -146,6 +146,18 @@ def test_running_tasks_go_on_while_the_channel_is_away():
     play(test())
 
 
+def test_a_channel_that_is_lost_again_and_again_is_reopened_soon_while_tasks_run():
+    async def test():
+        async with scene(timers={"retry_first_s": 10_000, "retry_most_s": 10_000}) as s:
+            told = await s.broker.infer({"script": {"hang": "head"}})
+            await s.broker.until(lambda: told.accepted)
+            for number in (2, 3, 4):
+                await s.broker.drop_channel()
+                await s.broker.until(lambda number=number: s.broker.channels == number)
+
+    play(test())
+
+
 def test_a_task_given_again_on_the_new_channel_is_not_run_twice():
     async def test():
         async with scene() as s:

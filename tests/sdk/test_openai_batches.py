@@ -27,8 +27,9 @@ async def test_files_are_kept_listed_read_and_deleted(world):
         assert set(listed) >= {file.id for file in made}
         brief = await client.files.create(file=b"{}", purpose="batch", expires_after={"anchor": "created_at", "seconds": 3600})
         assert brief.expires_at == brief.created_at + 3600
-        for file in (*made, brief):
-            assert (await client.files.delete(file.id)).deleted
+        # Page by page, while they are listed.
+        deleted = [(await client.files.delete(file.id)).id async for file in client.files.list(purpose="batch", limit=2)]
+        assert set(deleted) >= {file.id for file in (*made, brief)}
         with pytest.raises(openai.NotFoundError):
             await client.files.content(made[0].id)
         with pytest.raises(openai.BadRequestError, match="purpose"):
@@ -39,7 +40,8 @@ async def test_a_batch_is_run_to_its_end(world):
     async with sdk(world) as client:
         file = await client.files.create(file=lines(*[MODEL] * 20, "nobody"), purpose="batch")
         made = await client.batches.create(
-            input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"a": "b"}
+            input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"a": "b"},
+            output_expires_after={"anchor": "created_at", "seconds": 7200},
         )
 
         async def done():
@@ -53,6 +55,8 @@ async def test_a_batch_is_run_to_its_end(world):
         assert all(one["response"]["body"]["choices"][0]["message"]["content"].startswith("tök€n0") for one in out)
         errors = [json.loads(one) for one in (await client.files.content(batch.error_file_id)).text.splitlines()]
         assert [(one["custom_id"], one["error"]["code"]) for one in errors] == [("c20", "model_not_found")]
+        output = await client.files.retrieve(batch.output_file_id)
+        assert output.purpose == "batch_output" and output.expires_at == output.created_at + 7200
         assert batch.usage.total_tokens == 20 * 4 and batch.metadata == {"a": "b"}
         assert made.id in [one.id async for one in client.batches.list(limit=1)]
         with pytest.raises(openai.ConflictError):

@@ -10,34 +10,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
 import json
-import struct
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
 from aiohttp import web
 
-
-@dataclass
-class Script:
-    tokens: int = 3
-    delay_s: float = 0.0  # before each token
-    words: str = "tök€n"  # what a token says, with characters of several bytes
-    token_bytes: int = 0  # pads each token
-    hang: str = ""  # "head": never answers; "stream": stops after the last token
-    status: int = 200
-    retry_after: str = ""
-    html: bool = False
-    break_after: int = -1  # hangs up after that many tokens
-    crlf: bool = False
-    comments: bool = False
-    no_space: bool = False
-    no_done: bool = False
-    torn: bool = False  # every byte is a write of its own
-    echo: bool = False  # the answer is the request's body
-    latin1: bool = False  # bytes that are not UTF-8
-    malformed: bool = False  # not HTTP
+from tests.support.backend_words import Script, chunk, completion, embeddings, event, text_completion, usage_chunk
 
 
 @dataclass
@@ -45,6 +25,8 @@ class Seen:
     path: str
     headers: dict[str, str]
     body: bytes
+    began_at: float = 0.0
+    ended_at: float = 0.0
     aborted: bool = False
     finished: bool = False
 
@@ -63,6 +45,7 @@ class Backend:
         self._changed = asyncio.Condition()
         self._runner: web.AppRunner | None = None
         self._now = 0
+        self._released = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -72,6 +55,7 @@ class Backend:
         app = web.Application(client_max_size=64 << 20)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/seen", self._tell)
+        app.router.add_post("/release", self._release)
         for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings"):
             app.router.add_post(path, self._answer)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
@@ -111,29 +95,40 @@ class Backend:
         seen = [{**asdict(one), "body": one.body.decode(errors="replace")} for one in self.seen]
         return web.json_response({"seen": seen, "mostAtOnce": self.most_at_once})
 
+    async def _release(self, request: web.Request) -> web.Response:
+        self._released.set()
+        return web.Response()
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        seen = Seen(request.path, dict(request.headers), body)
+        # Monotonic time is the same for all processes of a machine.
+        seen = Seen(request.path, dict(request.headers), body, began_at=time.monotonic())
         self.seen.append(seen)
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
         await self._told()
         try:
-            answer = await self._said(request, body)
+            answer = await self._said(request, body, len(self.seen))
             seen.finished = True
             return answer
         except (asyncio.CancelledError, ConnectionError):
             seen.aborted = True
             raise
         finally:
+            seen.ended_at = time.monotonic()
             self._now -= 1
             await asyncio.shield(self._told())
 
-    async def _said(self, request: web.Request, body: bytes) -> web.StreamResponse:
+    async def _said(self, request: web.Request, body: bytes, number: int) -> web.StreamResponse:
         asked = json.loads(body)
         script = replace(self.script, **asked.get("script", {}))
+        asked["id"] = f"c{number}" if script.numbered else "c"
+        if script.fails_first and sum(one.body == body for one in self.seen) <= script.fails_first:
+            script = replace(script, status=503)
         if script.hang == "head":
             await asyncio.Event().wait()
+        if script.held == "head":
+            await self._released.wait()
         if script.malformed:
             request.transport.write(b"SSH-2.0-OpenSSH_9.2\r\n")
             request.transport.close()
@@ -149,11 +144,11 @@ class Backend:
         if script.latin1:
             return web.Response(body=b"caf\xe9", content_type="application/json")
         if request.path.endswith("/embeddings"):
-            return web.json_response(_embeddings(asked))
+            return web.json_response(embeddings(asked))
         if asked.get("stream"):
             return await self._stream(request, asked, script)
         await asyncio.sleep(script.delay_s * script.tokens)
-        made = _text_completion if request.path == "/v1/completions" else _completion
+        made = text_completion if request.path == "/v1/completions" else completion
         return web.json_response(made(asked, script))
 
     async def _stream(self, request: web.Request, asked: dict, script: Script) -> web.StreamResponse:
@@ -165,13 +160,15 @@ class Backend:
                 raise ConnectionResetError
             if script.delay_s:
                 await asyncio.sleep(script.delay_s)
-            await self._write(answer, _event(json.dumps(_chunk(asked, script, number), ensure_ascii=False), script))
+            if number == 1 and script.held == "stream":
+                await self._released.wait()
+            await self._write(answer, event(json.dumps(chunk(asked, script, number), ensure_ascii=False), script))
         if script.hang == "stream":
             await asyncio.Event().wait()
         if asked.get("stream_options", {}).get("include_usage"):
-            await self._write(answer, _event(json.dumps(_usage_chunk(asked, script)), script))
+            await self._write(answer, event(json.dumps(usage_chunk(asked, script)), script))
         if not script.no_done:
-            await self._write(answer, _event("[DONE]", script))
+            await self._write(answer, event("[DONE]", script))
         await answer.write_eof()
         return answer
 
@@ -183,70 +180,6 @@ class Backend:
             await answer.write(part)
             if self.script.torn:
                 await asyncio.sleep(0)
-
-
-def _event(payload: str, script: Script) -> bytes:
-    text = f"data:{'' if script.no_space else ' '}{payload}\n\n"
-    if script.comments:
-        text = f": ping\n\nevent: message\nid: 7\n{text}"
-    return text.replace("\n", "\r\n" if script.crlf else "\n").encode()
-
-
-def _word(script: Script, number: int) -> str:
-    return f"{script.words}{number} " + "x" * script.token_bytes
-
-
-def _chunk(asked: dict, script: Script, number: int) -> dict:
-    delta: dict = {"content": _word(script, number)}
-    if _calls(asked):
-        call = {"index": 0, "function": {"arguments": "{" if number == 0 else ""}}
-        if number == 0:
-            call |= {"id": "call_1", "type": "function"}
-            call["function"]["name"] = asked["tools"][0]["function"]["name"]
-        if number == script.tokens - 1:
-            call["function"]["arguments"] += "}"
-        delta = {"tool_calls": [call]}
-    return {"id": "c", "object": "chat.completion.chunk", "model": asked.get("model"),
-            "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
-
-
-def _usage_chunk(asked: dict, script: Script) -> dict:
-    return {"id": "c", "object": "chat.completion.chunk", "model": asked.get("model"), "choices": [], "usage": _usage(script)}
-
-
-def _usage(script: Script) -> dict:
-    return {"prompt_tokens": 1, "completion_tokens": script.tokens, "total_tokens": 1 + script.tokens}
-
-
-def _text_completion(asked: dict, script: Script) -> dict:
-    text = "".join(_word(script, number) for number in range(script.tokens))
-    return {"id": "c", "object": "text_completion", "model": asked.get("model"), "usage": _usage(script),
-            "choices": [{"index": 0, "text": text, "finish_reason": "stop", "logprobs": None}]}
-
-
-def _completion(asked: dict, script: Script) -> dict:
-    message: dict = {"role": "assistant", "content": "".join(_word(script, n) for n in range(script.tokens))}
-    if _calls(asked):
-        call = {"name": asked["tools"][0]["function"]["name"], "arguments": "{}"}
-        message = {"role": "assistant", "content": None,
-                   "tool_calls": [{"id": "call_1", "type": "function", "function": call}]}
-    return {"id": "c", "object": "chat.completion", "model": asked.get("model"), "usage": _usage(script), "unknown_field": 1.0,
-            "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if _calls(asked) else "stop"}]}
-
-
-def _calls(asked: dict) -> bool:
-    """Whether it calls its first tool: until it is told what that gave."""
-    return bool(asked.get("tools")) and asked["messages"][-1]["role"] != "tool"
-
-
-def _embeddings(asked: dict) -> dict:
-    given = asked.get("input", "")
-    vector: object = [0.25, -1.0, 0.5]
-    if asked.get("encoding_format") == "base64":
-        vector = base64.b64encode(struct.pack("<3f", 0.25, -1.0, 0.5)).decode()
-    texts = given if isinstance(given, list) else [given]
-    data = [{"object": "embedding", "index": i, "embedding": vector} for i in range(len(texts))]
-    return {"object": "list", "data": data, "model": asked.get("model"), "usage": {"prompt_tokens": 1, "total_tokens": 1}}
 
 
 async def _serve(port: int, script: Script) -> None:

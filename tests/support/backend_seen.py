@@ -27,3 +27,9 @@ async def until_seen(backend: Process, holds: Callable[[dict], object], limit_s:
     async with asyncio.timeout(limit_s):
         while sum(bool(holds(one)) for one in await seen(backend)) < count:
             await asyncio.sleep(0.02)
+
+
+async def release(backend: Process) -> None:
+    """Lets all answers go on that it holds back."""
+    async with aiohttp.ClientSession() as http:
+        await http.post(backend.url.removesuffix("/v1") + "/release")

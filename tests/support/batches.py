@@ -25,8 +25,11 @@ def line(custom_id: str, content: str = "hello", *, model: str = "m", url: str =
     return json.dumps({"custom_id": custom_id, "method": "POST", "url": url, "body": body})
 
 
-async def upload(broker: Replica, text: str, headers: dict | None = None) -> str:
+async def upload(broker: Replica, text: str, headers: dict | None = None, *, expires_after_s: int | None = None) -> str:
     form = aiohttp.FormData({"purpose": "batch"})
+    if expires_after_s:
+        form.add_field("expires_after[anchor]", "created_at")
+        form.add_field("expires_after[seconds]", str(expires_after_s))
     form.add_field("file", text.encode(), filename="lines.jsonl")
     async with broker.http.post(broker.url + FILES, data=form, headers=headers) as response:
         file = await response.json()
@@ -34,8 +37,12 @@ async def upload(broker: Replica, text: str, headers: dict | None = None) -> str
         return file["id"]
 
 
-async def create(broker: Replica, text: str, *, endpoint: str = CHAT, window: str = "24h", headers: dict | None = None, **more) -> dict:
-    body = {"input_file_id": await upload(broker, text, headers), "endpoint": endpoint, "completion_window": window, **more}
+async def create(
+    broker: Replica, text: str = "", *, file: str = "", endpoint: str = CHAT, window: str = "24h", headers: dict | None = None, **more
+) -> dict:
+    """A batch of these lines, or of the ``file`` that has them."""
+    file = file or await upload(broker, text, headers)
+    body = {"input_file_id": file, "endpoint": endpoint, "completion_window": window, **more}
     status, batch, _ = await broker.call("POST", BATCHES, body, headers=headers)
     assert status == 200, batch
     return batch

@@ -22,8 +22,11 @@ class Submitted:
         return [f"{self.marker}{number} " for number in range(self.tokens)]
 
 
-async def submit_marked(broker: Replica, model: str, marker: str, *, tokens: int, delay_s: float, **more) -> Submitted:
-    request = {"stream": True, "script": {"words": marker, "tokens": tokens, "delay_s": delay_s}}
+async def submit_marked(
+    broker: Replica, model: str, marker: str, *, tokens: int, delay_s: float, script: dict | None = None, **more
+) -> Submitted:
+    """``script``: what the backend is to do besides."""
+    request = {"stream": True, "script": {"words": marker, "tokens": tokens, "delay_s": delay_s, **(script or {})}}
     made = await submit(broker, model, request=request, **more)
     return Submitted(made["id"], marker, tokens)
 

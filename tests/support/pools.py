@@ -8,6 +8,8 @@ from broker.store.pools import Choice
 from broker.store.tasks import Item
 from broker.relay.parts import DONE
 from tests.support.brokers import Replica
+from tests.support.provider import Provider
+from tests.support.streams import asked
 
 POOLS = "/api/v1/pools"
 
@@ -30,6 +32,37 @@ async def explained(broker: Replica, headers) -> dict:
 async def order_of(place, key: str) -> list[str]:
     """The members of a pool in use, best first."""
     return [name.decode() for name, _ in await place.read(f"order:{key}") or ()]
+
+
+async def health(place, llm: str) -> dict[str, str]:
+    """How it failed its pools' requests."""
+    return {name.decode(): value.decode() for name, value in (await place.read(f"health:{llm}") or {}).items()}
+
+
+async def is_back(place, llm: str) -> bool:
+    """Whether it is not left out."""
+    return "openUntil" not in await health(place, llm)
+
+
+async def fail(broker: Replica, llm: str, times: int = 1) -> None:
+    for _ in range(times):
+        await broker.broker.store.pools.report(llm, "failed", "r", "t", why="test")
+
+
+async def let_cool(place, llm: str, until_ms: int = 1, *, key: str = "m:q") -> None:
+    """As if the time for which it is left out of that pool had passed, or ended then."""
+    redis = place.redis()
+    prefix = f"rv:{{{place.namespace}}}:"
+    await redis.hset(prefix + f"health:{llm}", "openUntil", until_ms)
+    await redis.zadd(prefix + f"broken:{key}", {llm: until_ms})
+    await redis.aclose()
+
+
+async def use(broker, provider: Provider) -> None:
+    """Lets the pool be in use."""
+    task = asked(broker.chat("q"))
+    await provider.answer(await provider.next())
+    assert (await task)[0] == 200
 
 
 class Asker:

@@ -85,6 +85,10 @@ class Process:
         return self._popen.returncode
 
     @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
     def alive(self) -> bool:
         return self._popen is not None and self._popen.poll() is None
 

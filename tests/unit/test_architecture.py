@@ -59,11 +59,11 @@ def test_only_the_floor_knows_redis():
 @pytest.mark.parametrize(
     ("room", "closed"),
     [
-        ("broker/relay/", ("broker.http", "broker.upstream", "broker.app", "broker.settings", "broker.commands")),
+        ("broker/relay/", ("broker.http", "broker.chat", "broker.tools", "broker.batches", "broker.upstream", "broker.app", "broker.settings", "broker.commands")),
         ("broker/chat/", ("broker.http", "broker.app", "broker.settings", "broker.commands", "broker.serve")),
         ("broker/front_mcp/", ("broker.http", "broker.app", "broker.settings", "broker.commands")),
         ("broker/upstream/", ("broker.http", "broker.store", "broker.app", "broker.settings", "broker.commands")),
-        ("broker/store/", ("broker.http", "broker.relay", "broker.app", "broker.settings", "broker.commands")),
+        ("broker/store/", ("broker.http", "broker.chat", "broker.relay", "broker.app", "broker.settings", "broker.commands")),
         ("broker/batches/", ("broker.http", "broker.upstream", "broker.app", "broker.settings", "broker.commands")),
         ("broker/embedded/", ("broker.http", "broker.relay", "broker.app", "broker.settings", "broker.commands")),
         ("broker/http/", ("broker.app", "broker.settings", "broker.commands", "broker.serve")),

@@ -12,13 +12,5 @@ if j.state == 'queued' then
   return 'cancelled'
 end
 if j.state ~= 'running' then return j.state end
-local tid = string.match(j.attempt, '^[^\t]*')
-local t = call('HMGET', P .. 'task:' .. tid, 'reply', 'keep')
-if t[2] then
-  tell(t[1], tid, failure(499, 'request_cancelled', 'the task was cancelled by DELETE /api/v1/tasks'))
-  cancel(tid, 'cancelled', tonumber(ARGV[3]))
-else
-  -- Redis lost its attempt.
-  end_job(j, 'cancelled', now_ms(), tonumber(ARGV[4]))
-end
+end_attempt(j, 499, 'request_cancelled', 'the task was cancelled by DELETE /api/v1/tasks', 'cancelled', tonumber(ARGV[3]))
 return 'cancelled'

@@ -12,7 +12,8 @@ if held then
   local before, asked = string.match(held, '^(%S+) (%S+)$')
   if call('EXISTS', P .. 'job:' .. before) == 1 then return asked == fingerprint and { 'again', before } or { 'mismatch' } end
 end
-local known = call('EXISTS', P .. 'llm:' .. target) == 1
+-- Tool servers have rows beside the LLMs, which no client asks.
+local known = call('EXISTS', P .. 'llm:' .. target) == 1 and string.sub(target, 1, 7) ~= '_tools/'
 if not known and ARGV[4] ~= '1' then
   local agent = string.match(target, '^agent/(.+)$')
   known = call('EXISTS', P .. 'alias:' .. target, P .. 'pool:' .. target, P .. 'model-llms:' .. target) > 0

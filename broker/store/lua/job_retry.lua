@@ -13,4 +13,6 @@ call('ZREM', P .. 'job-timers', 'x:' .. j.id)
 call('ZREM', P .. 'hooks', j.id)
 if j.deadline then call('ZADD', P .. 'job-timers', int(j.deadline), 'd:' .. j.id) end
 join_queue(j)
+-- Who may have been away for long has all the time again.
+call('HDEL', P .. 'queue-tags:' .. j.target, '\2')
 return 'again'

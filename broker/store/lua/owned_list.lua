@@ -1,7 +1,9 @@
 #!lua flags=allow-oom
--- A page of an owner's files or batches. Rows that ended by themselves leave the list as they are met.
+-- A part of a page of an owner's files or batches: of a long list one call looks at so many rows, and the next goes on.
+-- Rows that are gone leave the list as they are met.
 -- ARGV: family (file | batch), owner, after ('' from the beginning), limit, newest (1: the newest first), purpose ('' any)
--- Returns: {'unknown'} (no such `after`) · {more (0|1), then a row each: its fields and values}
+-- Returns: {'unknown'} (no such `after`) · {'end' | 'more' (rows than the limit) | 'on' (the page is not full yet), from which
+--          id to go on, then a row each: its fields and values}
 local family, owner, after, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local index = family == 'file' and P .. 'files-of:' .. owner or P .. 'batches-of:' .. owner
 local reverse = ARGV[5] == '1'
@@ -11,17 +13,23 @@ if after ~= '' then
   if not rank then return { 'unknown' } end
   start = rank + 1
 end
-local out = { 0 }
-for _, id in ipairs(call(reverse and 'ZREVRANGE' or 'ZRANGE', index, start, start + 999)) do
-  local row = call('HGETALL', P .. family .. ':' .. id)
-  if #row == 0 then
+local out = { 'end', after }
+local ids = call(reverse and 'ZREVRANGE' or 'ZRANGE', index, start, start + 999)
+for _, id in ipairs(ids) do
+  local key = P .. family .. ':' .. id
+  local purpose = call('HMGET', key, 'id', 'purpose')
+  if not purpose[1] then
     call('ZREM', index, id)
-  elseif ARGV[6] == '' or call('HGET', P .. family .. ':' .. id, 'purpose') == ARGV[6] then
-    if #out > limit then
-      out[1] = 1
-      return out
+  else
+    if ARGV[6] == '' or purpose[2] == ARGV[6] then
+      if #out - 2 >= limit then
+        out[1] = 'more'
+        return out
+      end
+      out[#out + 1] = call('HGETALL', key)
     end
-    out[#out + 1] = row
+    out[2] = id
   end
 end
+if #ids == 1000 then out[1] = 'on' end
 return out

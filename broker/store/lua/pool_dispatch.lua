@@ -6,7 +6,7 @@
 --       `"deadlineMs":`), body ('' when in the frame), deadline_ms (relative), lease_grace_ms, line_count, line_bytes,
 --       wake_limit_ms, accept_ms, stale_ms, expire_ms, priority, may_wake (0|1), kept ('', or how its reply is kept:
 --       `keep`, shared/kept.lua), affinity ('' = none), left_out ("\nname\n…": members that failed it), request (what the
---       client knows it by), probe_ms, kinds (what the name may be of, in order: a alias, p pool, m model)
+--       client knows it by), kinds (what the name may be of, in order: a alias, p pool, m model)
 -- Returns: {'sent', llm, why, channel ('' when it was rung)} · {'public', llm, why, type, model, url, secret, sealed, key} ·
 --          {'waiting', place, seconds} · {'waking', place, seconds} · {'full', retry_seconds} · {'asleep'} (and the asker
 --          may not wake) · {'offline', when the last one was seen (ms), '' for never} · {'unknown'} · {'kept', tid} and
@@ -15,7 +15,7 @@ local asked, tid, asker, owner, frame, tail, body = ARGV[1], ARGV[2], ARGV[3], A
 local deadline_ms, grace_ms, line_count, line_bytes = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local wake_limit_ms, accept_ms, stale_ms, expire_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
 local priority, may_wake, kept, affinity = ARGV[16], ARGV[17] == '1', ARGV[18], ARGV[19]
-local left_out, request, probe_ms = ARGV[20], ARGV[21], tonumber(ARGV[22])
+local left_out, request, kinds = ARGV[20], ARGV[21], ARGV[22]
 
 if kept ~= '' then
   local earlier, same = asked_before(kept)
@@ -28,7 +28,7 @@ local ends = deadline + grace_ms
 
 -- What is asked for is the first pool of that name that has members, or a row.
 local key, candidates, passed
-for _, one in ipairs(pools_asked(asked, ARGV[23])) do
+for _, one in ipairs(pools_asked(asked, kinds)) do
   use_pool(one, ends - now)
   candidates, passed = candidates_of(one, left_out, now, stale_ms, expire_ms)
   if #candidates + passed > 0 or string.sub(one, 1, 1) == 'p' then
@@ -37,8 +37,15 @@ for _, one in ipairs(pools_asked(asked, ARGV[23])) do
   end
 end
 if not key then return { 'unknown' } end
+if string.sub(key, 1, 1) == 'p' and call('HGET', P .. 'pool:' .. asked, 'affinity') == '0' then affinity = '' end
+if affinity ~= '' then compare_turns(key, candidates, now) end
 weigh(candidates)
-table.sort(candidates, comes_first)
+if not may_wake and candidates[1] and candidates[1].band == ASLEEP then
+  -- Whoever is awake comes before those that it may not wake, of whichever tier.
+  local awake = candidates_of(key, left_out, now, stale_ms, expire_ms, true)
+  weigh(awake)
+  if awake[1] and awake[1].band < AWAY then candidates = awake end
+end
 
 local line = line_of_pool(key)
 local waiting = call('ZCARD', P .. 'waiting:' .. line)
@@ -50,10 +57,10 @@ for _, m in ipairs(candidates) do
 end
 -- Who waits goes first; but nobody in a line is given to a public member, so that one is free for whoever comes.
 local free = best and (best.band == 0 and waiting == 0 or best.band == 1)
-local probe = due_probe(key, left_out, now, probe_ms, stale_ms, expire_ms)
+local probe = due_probe(key, left_out, now, stale_ms, expire_ms, free and best, tid)
 if probe then
   best, free, why = probe, true, 'probe'
-elseif free and affinity ~= '' and (string.sub(key, 1, 1) ~= 'p' or call('HGET', P .. 'pool:' .. asked, 'affinity') ~= '0') then
+elseif free and affinity ~= '' then
   local liked = favourite(key, best, affinity, left_out, now, stale_ms, expire_ms)
   if liked then best, why = liked, 'affinity' end
 elseif best and best.band == BROKEN and not warm_full and waiting == 0 and not (best.slots and best.leases >= best.slots) then
@@ -99,6 +106,8 @@ if not free then
   local woken = best.band == ASLEEP and (may_wake or waking) or best.held
   if woken then call('HSET', P .. 'task:' .. tid, 'waking', '1') end
   local verdict = told(woken and 'waking' or 'waiting')
+  local broken = call('ZRANGE', P .. 'broken:' .. key, 0, 2, 'WITHSCORES')
+  for i = 1, #broken, 2 do probe_later(broken[i], broken[i + 1]) end
   if best.band ~= ASLEEP then
     -- Who waits may be whom a free member failed; the others take their turns.
     for _, m in ipairs(candidates) do
@@ -118,7 +127,10 @@ if not free then
 end
 
 told('sent')
-if affinity ~= '' and best.band < ASLEEP then call('SET', P .. 'affinity:' .. key .. ':' .. affinity, best.llm, 'PX', 900000) end
+if affinity ~= '' and best.band < ASLEEP then
+  call('SET', P .. 'affinity:' .. key .. ':' .. affinity, best.llm, 'PX', 900000)
+  orders().count_turn(key, best.llm, orders().class_of(best, best.tier), now)
+end
 if best.kind == 'public' then
   call('ZADD', P .. 'leases:' .. best.llm, int(ends), tid)
   rerank(best.llm)

@@ -16,7 +16,10 @@ if left_ms > 0 then
   forget_pool(pool)
   use_pool(pool, left_ms - POOL_TTL_MS)
   local now = now_ms()
-  for _, llm in ipairs(call('ZRANGE', P .. 'order:' .. pool, 0, 15)) do promote(llm, now, tonumber(ARGV[4])) end
+  for _, llm in ipairs(call('ZRANGEBYSCORE', P .. 'order:' .. pool, '-inf', '(' .. int(FULL))) do
+    if call('EXISTS', P .. 'waiting:' .. line_of_pool(pool)) == 0 then break end
+    promote(llm, now, tonumber(ARGV[4]))
+  end
   tend({ pool }, failure(503, 'publisher_offline', 'the pool was edited, and nobody in it can answer now'), now)
 end
 emit('pool.edited', name, '')

@@ -43,10 +43,19 @@ local function grace_due(sid)
   lose_work(sid)
 end
 
+-- A member of pools is left out, and some wait: one of them probes it. Where only such members are left they serve.
+local function probe_due(llm)
+  call('ZREM', P .. 'timers', 'probe:' .. llm)
+  promote(llm, now, accept_ms)
+  local m = orders().standing(llm, now)
+  if m.band == BROKEN and m.open <= now then promote(llm, now, accept_ms, nil, true) end
+end
+
 for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'timers', '-inf', int(now), 'LIMIT', 0, limit)) do
   local kind, id = string.match(member, '^(%a+):(.*)$')
   if kind == 'task' then task_due(id) end
   if kind == 'grace' then grace_due(id) end
+  if kind == 'probe' then probe_due(id) end
   if kind == 'orphan' then orphan_due(id, accept_ms) end
   if kind == 'wake' then wake_failed(id, 'wake_failed', 'the wake did not end within its limit') end
   done = done + 1

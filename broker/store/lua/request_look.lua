@@ -1,10 +1,10 @@
 #!lua flags=no-writes
 -- Where one request is.
--- ARGV: tid, owner ('' = an admin's)
+-- ARGV: request, owner ('' = an admin's)
 -- Returns: {} for none (of that owner's) · {state (waiting | waking | sent | running | cancelling | upstream), llm (in a pool's line what was asked for), priority,
 --          place, seconds
 --          (both 0 when it is not in a line)}
-local tid, owner = ARGV[1], ARGV[2]
+local tid, owner = attempt_of(ARGV[1]) or ARGV[1], ARGV[2]
 local t = call('HMGET', P .. 'task:' .. tid, 'state', 'llm', 'owner', 'priority', 'kind', 'asked')
 if not t[1] or t[5] == 'wake' or (owner ~= '' and owner ~= t[3]) then return {} end
 local ahead = t[1] == 'waiting' and call('ZRANK', P .. 'waiting:' .. t[2], tid)

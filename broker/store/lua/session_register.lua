@@ -13,7 +13,7 @@ local holder = call('HGET', P .. 'session:' .. sid, 'owner')
 if holder and holder ~= owner then return { 'foreign' } end
 
 -- What is to become of an entry: insert | replace | update | adopt, or nil and why not.
-local function judge(family, name)
+local function fate_of(family, name)
   local r = call('HMGET', P .. family .. ':' .. name, 'kind', 'session', 'status', 'inactiveSince', 'owner')
   if not r[1] then return 'insert' end
   if r[1] == 'public' then return nil, 'public' end
@@ -28,13 +28,13 @@ end
 
 local named, verdicts = {}, { llm = {}, agent = {} }
 for _, e in ipairs(entries.llms) do
-  local verdict, why = judge('llm', e.name)
+  local verdict, why = fate_of('llm', e.name)
   if not verdict then return { 'refused', 'llm', e.name, why } end
   verdicts.llm[e.name] = verdict
   named['llm:' .. e.name] = true
 end
 for _, e in ipairs(entries.agents) do
-  local verdict, why = judge('agent', e.name)
+  local verdict, why = fate_of('agent', e.name)
   if not verdict then return { 'refused', 'agent', e.name, why } end
   local here = named['llm:' .. e.llm] and not is_tool_server(e.llm)
   if e.llm ~= '' and not here and not stands(e.llm, now, stale_ms, expire_ms) then

@@ -55,7 +55,8 @@ local function take(tid, seq, count, flag, parts, note)
   end
   if flag == 'e' then
     forget(tid, sid, t[4], t[7], t[5])
-    freed[t[4]] = now - tonumber(t[8] or now)
+    -- How long failing takes says nothing of how long answers do.
+    freed[t[4]] = note == 'ok' and now - tonumber(t[8] or now) or freed[t[4]] or false
   elseif over then
     -- There was no room for more.
     cancel(tid, 'too large', accept_ms)

@@ -5,8 +5,9 @@
 -- ARGV: thread, owner, token (the turn's fence), replica, said (the user's message as JSON from `"role"` on),
 --       chosen (1: the personality is given), personality (its id or name, '' = none), limit_bytes,
 --       keep_ms (how long its events stay after its end), stale_ms, expire_ms, most_bytes, most_messages (of all that the
---       thread keeps, also of turns that failed: every turn reads it)
+--       thread keeps, also of turns that failed: every turn reads it), may_wake (0|1)
 -- Returns: {'unknown'} · {'running', turn} · {'full', bytes, messages} · {'too_long', bytes} · {'refused', agent, …} (shared/personas.lua tells the rest)
+--          · {'asleep', llm} (and the asker may not wake)
 --          · {'ok', turn, now_ms, how many messages there are with this one, agent, {as shared/personas.lua tells},
 --             {message (JSON) … of turns that went well}, the user's message (JSON)}
 local id, owner, token, replica, said = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -24,6 +25,7 @@ local now = now_ms()
 local agent = t[2]
 local verdict, told = persona_of(agent, personality, now, tonumber(ARGV[10]), tonumber(ARGV[11]))
 if verdict ~= 'agent' then return { 'refused', agent, verdict, told } end
+if ARGV[14] ~= '1' and sleeps_on(told[1], now, tonumber(ARGV[10]), tonumber(ARGV[11])) then return { 'asleep', told[1] } end
 
 local messages = call('LRANGE', list, 0, -1)
 local failed = {}

@@ -40,10 +40,10 @@ async def test_a_request_passes_as_it_came_with_the_headers_of_the_api_and_no_ot
     async with server() as upstream, scene(type="anthropic", url=upstream.url, api_key="sk-1") as s:
         told = await ended(s, headers={**BETAS, "x-api-key": "sk-other", "host": "evil"})
         assert told.last["status"] == 200 and upstream.asked == {**ASKED, "model": "real"}
-        seen = upstream.seen[-1].headers
+        seen = upstream.last.headers
         assert {name: seen[name] for name in BETAS} == BETAS and seen["x-api-key"] == "sk-1" and seen["Host"] != "evil"
         assert (await ended(s)).last["status"] == 200
-        assert upstream.seen[-1].headers["anthropic-version"] == "2023-06-01"
+        assert upstream.last.headers["anthropic-version"] == "2023-06-01"
 
 
 async def test_a_whole_answer_passes_byte_for_byte_and_is_counted():

@@ -79,9 +79,13 @@ class Anthropic:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def last(self) -> Seen:
+        """The last request that it was asked to answer; looks whether it is there do not count."""
+        return [one for one in self.seen if one.method == "POST"][-1]
+
+    @property
     def asked(self) -> dict:
-        """The last request that it was asked to answer."""
-        return [one for one in self.seen if one.method == "POST"][-1].json
+        return self.last.json
 
     async def __aenter__(self) -> Anthropic:
         app = web.Application(client_max_size=64 << 20)

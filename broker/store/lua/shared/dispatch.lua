@@ -17,12 +17,16 @@ local function take_slot(tid, llm, sid, session, now, accept_ms, ends, asker, fr
   ring(session.replica, session.channel, framed(frame, deadline, now))
 end
 
--- Lets the asker call a public LLM itself. The record is for those who cancel it, and of nothing that was asked.
--- Returns type, model, url, secret, sealed, key.
-local function call_upstream(tid, llm, asker, owner, ends)
+-- Writes the record of a request that its asker answers itself: for those who cancel it, and of nothing that was asked.
+local function record_own(tid, llm, asker, owner, ends)
   call('HSET', P .. 'task:' .. tid, 'llm', llm, 'reply', asker, 'owner', owner, 'state', 'upstream', 'ends', int(ends))
   call('SADD', P .. 'asked:' .. asker, tid)
   call('ZADD', P .. 'timers', int(ends), 'task:' .. tid)
+end
+
+-- Lets the asker call a public LLM itself. Returns type, model, url, secret, sealed, key.
+local function call_upstream(tid, llm, asker, owner, ends)
+  record_own(tid, llm, asker, owner, ends)
   local u = call('HMGET', P .. 'llm:' .. llm, 'type', 'model', 'url', 'apiKeyRef')
   local secret = u[4] or ''
   local s = secret == '' and {} or call('HMGET', P .. 'secret:' .. secret, 'sealed', 'key')

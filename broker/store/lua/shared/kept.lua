@@ -67,7 +67,7 @@ local function kept_ended(tid, status, code, message)
   call('ZREM', P .. 'timers', 'orphan:' .. tid)
   if t[2] and (status == 429 or status >= 499) then
     local held = call('GET', P .. 'idem:' .. t[2])
-    if held and string.sub(held, 1, #tid) == tid then call('DEL', P .. 'idem:' .. t[2]) end
+    if held and string.match(held, '^%S+') == tid then call('DEL', P .. 'idem:' .. t[2]) end
   end
   if t[3] then job_ended(t[3], tid, status, code, message) end
 end
@@ -83,9 +83,11 @@ local function keep_parts(tid, parts)
   end
   local entry = call('XADD', P .. 'kept:' .. tid, '*', 'p', parts)
   if ended then
-    kept_ended(tid, status or tonumber(call('HGET', key, 'status') or 200), code, message)
+    -- Of several heads the first counts, as for those who read them.
+    local first = code == '' and call('HGET', key, 'status')
+    kept_ended(tid, tonumber(first or status or 200), code, message)
   elseif status then
-    call('HSET', key, 'status', status)
+    call('HSETNX', key, 'status', status)
   end
   return part('K', entry) .. parts, ended
 end

@@ -1,10 +1,18 @@
 -- Personas: which LLM answers for an agent, with which prompts, parameters and tools. Users' JSON is handed on as it
 -- is stored, as texts: cjson would write its numbers and empty lists anew.
 
--- Of the live LLMs with that model the one that is most awake; among equals the first by name.
+-- The names of those who may answer for a model: the members of the pool of that name, else the LLMs that have it.
+local function answering_for(model)
+  if call('EXISTS', P .. 'pool:' .. model) == 0 then return call('SMEMBERS', P .. 'model-llms:' .. model) end
+  local names = {}
+  for i, member in ipairs(members_of(model)) do names[i] = member[1] end
+  return names
+end
+
+-- Of the live LLMs that may answer for a model the one that is most awake; among equals the first by name.
 local function awake_with(model, now, stale_ms, expire_ms)
   local best, best_rank
-  local names = call('SMEMBERS', P .. 'model-llms:' .. model)
+  local names = answering_for(model)
   table.sort(names)
   for _, name in ipairs(names) do
     local row = call('HMGET', P .. 'llm:' .. name, 'kind', 'status', 'inactiveSince', 'session')
@@ -20,6 +28,14 @@ local function awake_with(model, now, stale_ms, expire_ms)
     if rank and string.sub(name, 1, 1) ~= '_' and (not best or rank < best_rank) then best, best_rank = name, rank end
   end
   return best
+end
+
+-- Whether an LLM sleeps, and nobody has it woken.
+local function sleeps_on(llm, now, stale_ms, expire_ms)
+  local row = call('HMGET', P .. 'llm:' .. llm, 'status', 'inactiveSince', 'session')
+  if row[1] ~= 'hibernating' then return false end
+  local status = seen('llm:' .. llm, row[1], row[2], row[3], now, stale_ms, expire_ms)
+  return status == 'hibernating' and call('EXISTS', P .. 'wake:' .. llm) == 0
 end
 
 -- The contents of an agent's prompts: its own, its personality's (JSON list of ids) in their order but for those of

@@ -182,11 +182,6 @@ local function seen(member, status, since, sid, now, stale_ms, expire_ms)
   return status, since, due and not kept(member)
 end
 
--- Whether an LLM row is a publisher's tool server: nobody asks it as an LLM. LLMs' own names never begin so.
-local function is_tool_server(llm)
-  return string.sub(llm, 1, 1) == '_'
-end
-
 -- Whether readers find an LLM of that name.
 local function stands(llm, now, stale_ms, expire_ms)
   if is_tool_server(llm) then return false end

@@ -1,5 +1,18 @@
 -- A task's life: in the line, at a session, ended. A lease is a slot in use; only `forget` gives one back.
 
+-- The attempt of a request that is under way. An agent or a pool may be asked several times for one request, and later asks
+-- have a number behind its id; an earlier one may still be stopping. nil for none.
+local function attempt_of(request)
+  local stopping
+  for number = 1, 32 do
+    local tid = number == 1 and request or request .. '.' .. number
+    local state = call('HGET', P .. 'task:' .. tid, 'state')
+    if state and state ~= 'cancelling' then return tid end
+    stopping = stopping or state and tid
+  end
+  return stopping
+end
+
 -- Frees all that a task holds: its record, timer, place in its session's stream, lease, asker.
 local function forget(tid, sid, llm, entry, asker)
   call('DEL', P .. 'task:' .. tid)
@@ -55,20 +68,27 @@ local function deliver(tid, llm, sid, session, now, accept_ms, ends, given)
   rerank(llm)
 end
 
+-- One that may wait longer than it may take gets its slot for no longer than that (`span`, ms). Returns deadline and ends.
+local function shorten(key, now, deadline, ends, span)
+  local grace = ends - deadline
+  deadline = math.min(tonumber(deadline), now + span)
+  ends = int(deadline + grace)
+  call('HSET', key, 'deadline', int(deadline), 'ends', ends)
+  return deadline, ends
+end
+
 -- Lets those whose turn it is take the slots that are free: of its own line, and of its pools'. `took`: how long the
--- answer took that freed one.
-local function promote(llm, now, accept_ms, took)
+-- answer took that freed one. `probes`: one alone, to probe a member that is left out.
+local function promote(llm, now, accept_ms, took, probes)
   local keys = call('SMEMBERS', P .. 'pools-of:' .. llm)
-  local lines, any = #keys > 0 and orders().lines_of(llm, keys) or { llm }, false
+  local lines, any = #keys > 0 and serving().lines_of(llm, keys, probes) or { llm }, false
   for _, line in ipairs(lines) do
     local waits = call('EXISTS', P .. 'waiting:' .. line) == 1
     if took and (waits or #keys > 0 and line == llm) then
       -- For the estimates of those who wait, and for the choice among a pool's members.
-      local load = P .. 'load:' .. line
-      local average = tonumber(call('HGET', load, 'avgMs') or took)
-      call('HSET', load, 'avgMs', int(average * 0.8 + took * 0.2))
+      learn_speed(line, took)
       -- A pool has no row to go with.
-      if line ~= llm then call('PEXPIRE', load, 3600000) end
+      if line ~= llm then call('PEXPIRE', P .. 'load:' .. line, 3600000) end
     end
     any = any or waits
   end
@@ -79,18 +99,20 @@ local function promote(llm, now, accept_ms, took)
   local session = session_of(row[2])
   if not session or not session.reachable then return end
   local free = (tonumber(row[3]) or 1) - call('ZCOUNT', P .. 'leases:' .. llm, int(now), '+inf')
+  if probes then free = math.min(1, free) end
   while free > 0 do
     local tid, line = next_in(llm), llm
-    if #lines > 1 then tid, line = orders().next_for(llm, lines) end
+    if #lines > 1 then tid, line = serving().next_for(llm, lines) end
     if not tid then return end
     serve_line(line, tid)
     local key = P .. 'task:' .. tid
-    local t = call('HMGET', key, 'reply', 'frame', 'deadline', 'ends', 'tail')
+    local t = call('HMGET', key, 'reply', 'frame', 'deadline', 'ends', 'tail', 'span')
     if t[1] then
-      local frame, told = t[2], 'Q0:'
-      if t[5] then frame, told = orders().give_to(llm, tid, frame, t[5], now) end
-      deliver(tid, llm, row[2], session, now, accept_ms, t[4], '1')
-      ring(session.replica, session.channel, framed(frame, t[3], now))
+      local frame, told, deadline, ends = t[2], 'Q0:', t[3], t[4]
+      if t[5] then frame, told = serving().give_to(llm, tid, frame, t[5], now, string.sub(line, 2), probes) end
+      if t[6] then deadline, ends = shorten(key, now, deadline, ends, t[6]) end
+      deliver(tid, llm, row[2], session, now, accept_ms, ends, '1')
+      ring(session.replica, session.channel, framed(frame, deadline, now))
       tell(t[1], tid, told)
       free = free - 1
     end

@@ -19,7 +19,7 @@ local function wake_succeeded(llm, now, accept_ms)
   rerank(llm)
   promote(llm, now, accept_ms)
   -- For those who still wait, the wait for a slot begins now.
-  for i, line in ipairs(orders().lines_of(llm, call('SMEMBERS', P .. 'pools-of:' .. llm))) do
+  for i, line in ipairs(serving().lines_of(llm, call('SMEMBERS', P .. 'pools-of:' .. llm))) do
     for _, tid in ipairs(call('ZRANGE', P .. 'waiting:' .. line, 0, -1)) do
       local t = call('HMGET', P .. 'task:' .. tid, 'reply', 'waking')
       -- In a pool's line some wait for a slot since they came.
@@ -70,7 +70,11 @@ local function tend(keys, refusal, now, failed)
     local hope, sleeper
     for _, m in ipairs(hopes) do
       if not string.find(left_out, '\n' .. m.llm .. '\n', 1, true) then
-        if m.band ~= ASLEEP or m.waking then hope = hope or m else sleeper = sleeper or m end
+        if m.band ~= ASLEEP or m.waking then
+          hope = hope or m
+        elseif not sleeper or m.failures < sleeper.failures then
+          sleeper = m
+        end
       end
     end
     if hope then
@@ -96,12 +100,21 @@ local function tend(keys, refusal, now, failed)
     local waiting = call('ZRANGE', P .. 'waiting:' .. line, 0, -1)
     local hopes = #waiting > 0 and hopes_of(key)
     for _, tid in ipairs(waiting) do see_to(tid, line, hopes) end
+    -- Who is left to serve may have slots free already, for it was left out.
+    if hopes and hopes[1] and hopes[1].band == BROKEN then
+      for _, m in ipairs(hopes) do probe_later(m.llm, now) end
+    end
   end
 end
 
 local function wake_failed(llm, code, reason)
   if not end_wake(llm) then return end
   emit('llm.wake-failed', llm, reason)
+  if code == 'wake_failed' then
+    -- For a while a pool wakes others before it.
+    call('HSET', P .. 'health:' .. llm, 'unwoken', 1)
+    call('PEXPIRE', P .. 'health:' .. llm, 600000)
+  end
   local refusal = failure(503, code, reason)
   refuse_line(llm, refusal)
   tend(call('SMEMBERS', P .. 'pools-of:' .. llm), refusal, now_ms(), llm)
