@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from broker.batches.runner import Runner
 from broker.chat.attempts import Attempts
 from broker.chat.following import Following
 from broker.chat.turns import Turns
+from broker.duty import every
 from broker.errors import StoreUnavailable
 from broker.folder import Folder
 from broker.http import routes
@@ -103,12 +104,12 @@ class Broker:
             log.warning("Redis does not answer yet; requests get 503 until it does")
         duties = [
             asyncio.create_task(self.post.run()),
-            asyncio.create_task(_every(s.replica_ttl_seconds / 3, self._beat)),
+            asyncio.create_task(every(s.replica_ttl_seconds / 3, self._beat)),
             asyncio.create_task(self.following.run()),
-            asyncio.create_task(_every(s.tick_seconds, self.store.replica.reap)),
-            asyncio.create_task(_every(s.tick_seconds, self.turns.look)),
-            asyncio.create_task(_every(min(s.sweep_seconds, 5), self._sweep)),
-            asyncio.create_task(_every(_CLEAR_S, self._clear_folder)),
+            asyncio.create_task(every(s.tick_seconds, self.store.replica.reap)),
+            asyncio.create_task(every(s.tick_seconds, self.turns.look)),
+            asyncio.create_task(every(min(s.sweep_seconds, 5), self._sweep)),
+            asyncio.create_task(every(_CLEAR_S, self._clear_folder)),
             asyncio.create_task(self.durable.run()),
             asyncio.create_task(self.batches.run()),
         ]
@@ -225,19 +226,6 @@ class Broker:
             report = await self.store.replica.sweep()
             if report["markedInactive"] or report["deleted"]:
                 log.info("swept", extra=report)
-
-
-async def _every(seconds: float, duty: Callable[[], Awaitable[object]]) -> None:
-    """A duty, over and over; an outage of Redis is waited out."""
-    while True:
-        try:
-            await duty()
-        except StoreUnavailable:
-            log.debug("Redis is away")
-        except Exception:
-            # A duty that ends would end silently for all that comes later.
-            log.exception("bug", extra={"duty": duty.__name__})
-        await asyncio.sleep(seconds)
 
 
 def _names(text: str) -> list[str]:

@@ -207,7 +207,7 @@ class Relayed(Refusal):
         super().__init__(message)
         self.status = status
         self.code = code
-        if code == "wake_failed":
+        if code in ("wake_failed", "wake_forbidden"):
             self.should_retry = False
         elif status in (429, 503):
             self.retry_after_s = 5

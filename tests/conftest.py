@@ -36,24 +36,29 @@ def pytest_pyfunc_call(pyfuncitem):
     return True
 
 
+#: Of the tests of each file one in so many runs there as well; all run on the real server, and the store's on fakeredis too.
+SOME = {"fake": 3, "cluster": 6}
+
+
 def pytest_addoption(parser):
     parser.addoption(
-        "--cluster", choices=["some", "all"], default="some",
-        help="which contract tests run on a Cluster as well: one in six of each file, or every one",
+        "--places", choices=["some", "all"], default="some",
+        help="where tests run beside the real server: some of each file on fakeredis and on a Cluster, or every one",
     )
 
 
 def pytest_collection_modifyitems(config, items):
     """All keys of a script are in one slot, whatever it does, so some of the tests show it; each file keeps a few."""
-    if config.getoption("--cluster") == "all":
+    if config.getoption("--places") == "all":
         return
-    seen: dict[str, int] = {}
+    seen: dict[tuple[str, str], int] = {}
     left_out = []
     for item in items:
         place = getattr(item, "callspec", None) and item.callspec.params.get("redis_at")
-        if place == "cluster":
-            number = seen[item.location[0]] = seen.get(item.location[0], -1) + 1
-            if number % 6:
+        if place in SOME and not (place == "fake" and item.location[0].startswith("tests/store")):
+            which = item.location[0], place
+            number = seen[which] = seen.get(which, -1) + 1
+            if number % SOME[place]:
                 left_out.append(item)
     config.hook.pytest_deselected(items=left_out)
     dropped = set(left_out)

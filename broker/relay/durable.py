@@ -6,9 +6,8 @@ Any replica does all of this, and none has to: what one leaves undone another fi
 from __future__ import annotations
 
 import asyncio
-import logging
 
-from broker.errors import StoreUnavailable
+from broker.duty import every
 from broker.store import Store
 
 from .claimer import Agents, Claimer
@@ -18,8 +17,6 @@ from .job_watch import JobWatch
 from .post import Post
 from .relay import Relay
 from .webhooks import Webhooks
-
-log = logging.getLogger(__name__)
 
 
 class Durable:
@@ -54,7 +51,7 @@ class Durable:
 
     async def run(self) -> None:
         """All duties, for ever; across outages of Redis."""
-        duties = [self._claimer.run(), self._over_and_over(self._look_after), self._over_and_over(self._webhooks.send_due)]
+        duties = [self._claimer.run(), every(self._poll_s, self._look_after), every(self._poll_s, self._webhooks.send_due)]
         try:
             await asyncio.gather(*duties)
         finally:
@@ -64,16 +61,6 @@ class Durable:
     async def _look_after(self) -> None:
         while await self._store.claims.due():
             pass
-
-    async def _over_and_over(self, duty) -> None:
-        while True:
-            try:
-                await duty()
-            except StoreUnavailable:
-                log.debug("Redis is away")
-            except Exception:
-                log.exception("bug", extra={"duty": duty.__name__})
-            await asyncio.sleep(self._poll_s)
 
     def _heard_end(self) -> None:
         self._claimer.heard_end()

@@ -51,7 +51,8 @@ alive:<sid>              string  the heartbeat; TTL 90 s
 heartbeats               zset    live sessions by their last heartbeat (ms)
 session-tasks:<sid>      stream  unfinished tasks in order; entries deleted at their end
 task:<tid>               hash    one attempt: llm, session, reply, owner, state, frame, body,
-                                 deadline, ends, next, spoke (part of the answer is out), priority (of one that waited), given (0: no
+                                 deadline, ends, next, spoke (part of the answer is out), priority (of one that waited), noWake (it
+                                 waited, and may not wake), given (0: no
                                  channel had it yet, here: the asker writes it); of a public
                                  LLM: llm, reply, owner, state, ends; of a kept one also keep (ttl_ms),
                                  room (bytes left), grace (ms), idem (digest), status (of its answer),

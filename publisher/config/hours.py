@@ -23,7 +23,8 @@ def _hours(entry: HoursEntry, at: Place) -> WarmHours:
     if begins == ends:
         raise Mistake((*at, "to"), 'is when it begins: the whole day is from "00:00" to "24:00"')
     if entry.timezone is not None and not _known(entry.timezone):
-        raise Mistake((*at, "timezone"), 'is no time zone that this machine knows: write one like "Europe/Berlin"')
+        remedy = 'write one like "Europe/Berlin"' if _known("UTC") else "it has no list of them, so install tzdata"
+        raise Mistake((*at, "timezone"), f"is no time zone that this machine knows: {remedy}")
     return WarmHours(_days(entry.days), begins, ends, entry.timezone)
 
 

@@ -1,8 +1,9 @@
 """Warm hours by the clock: whether it is such a time now, until when, and when the next one begins.
 
 What counts is the wall clock of their time zone. A time that it leaves out in
-spring is an hour later; of one that it shows twice in autumn, hours begin at
-the first and end at the second. It wakes nothing.
+spring is an hour later, and so is the end of hours that would be over by then; of
+one that it shows twice in autumn, hours begin at the first and end at the
+second. It wakes nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from datetime import date, datetime, timedelta, tzinfo
 from publisher.config.values import WarmHours
 
 DAYS_AHEAD = 9  # all hours of a week, and what goes over its end
+DAY_S = 86400.0
 
 
 class Hours:
     """``now``: seconds since 1970."""
 
     def __init__(self, times: Iterable[WarmHours] = (), now: Callable[[], float] = time.time) -> None:
-        self._times = tuple(times)
+        # Zones are read now: later their files may be just being replaced.
+        self._times = tuple((one, _zone(one.timezone)) for one in times)
         self._now = now
         self._known = (0.0, 0.0, 0.0)  # from, until (s since 1970) what is known holds; when the hours end, 0 outside
 
@@ -34,6 +37,11 @@ class Hours:
         now = self._now()
         ends = self._look(now)[2]
         return ends - now if ends else 0.0
+
+    @property
+    def ends(self) -> float:
+        """When those that are now will be over, in seconds since 1970: 0 when there are none, infinity for never."""
+        return self._look(self._now())[2]
 
     @property
     def begin_in_s(self) -> float | None:
@@ -62,14 +70,14 @@ class Hours:
             if now < begins:
                 return now, begins, 0.0
             if now < ends:
-                never = ends - now > (DAYS_AHEAD - 2) * 86400
-                return now, now + 86400 if never else ends, math.inf if never else ends
+                never = ends - now > (DAYS_AHEAD - 2) * DAY_S
+                return now, now + DAY_S if never else ends, math.inf if never else ends
         return now, math.inf, 0.0
 
     def _spans(self, now: float) -> list[tuple[float, float]]:
         """From two days ago on, in order, those that touch as one."""
         merged: list[tuple[float, float]] = []
-        for begins, ends in sorted(span for hours in self._times for span in _spans_of(hours, now)):
+        for begins, ends in sorted(span for hours, zone in self._times for span in _spans_of(hours, zone, now)):
             if merged and begins <= merged[-1][1]:
                 merged[-1] = merged[-1][0], max(ends, merged[-1][1])
             else:
@@ -77,8 +85,7 @@ class Hours:
         return merged
 
 
-def _spans_of(hours: WarmHours, now: float) -> Iterable[tuple[float, float]]:
-    zone = _zone(hours.timezone)
+def _spans_of(hours: WarmHours, zone: tzinfo | None, now: float) -> Iterable[tuple[float, float]]:
     today = datetime.fromtimestamp(now, zone).date()
     over_night = hours.ends_min <= hours.begins_min
     for number in range(-2, DAYS_AHEAD):
@@ -87,8 +94,12 @@ def _spans_of(hours: WarmHours, now: float) -> Iterable[tuple[float, float]]:
             last = day + timedelta(1) if over_night else day
             begins = _moment(day, hours.begins_min, zone, 0)
             ends = max(_moment(last, hours.ends_min, zone, fold) for fold in (0, 1))
-            if begins < ends:
-                yield begins, ends
+            # Where they begin later than they end, by spring's missing hour, they are later as a whole.
+            yield begins, ends if begins < ends else begins + _length_s(hours)
+
+
+def _length_s(hours: WarmHours) -> float:
+    return (hours.ends_min - hours.begins_min) % 1440 * 60.0
 
 
 def _zone(name: str | None) -> tzinfo | None:

@@ -44,7 +44,7 @@ class Power:
         self.draining = False  # awake, and gets no new work
         self.told_to_sleep = False  # by hand, and nobody asked for it since
         self.clock = clock
-        self.since = self.last_used = clock()
+        self.since = self.last_used = self._woke = clock()
         self._ways = ways
         self._limits = limits
         self._busy = busy
@@ -83,7 +83,7 @@ class Power:
     @property
     def stays_awake_s(self) -> float:
         """How long until it may sleep, against flapping."""
-        return max(0.0, self.since + self._limits.min_awake_s - self.clock())
+        return max(0.0, self._woke + self._limits.min_awake_s - self.clock())
 
     def used(self) -> None:
         self.last_used = self.clock()
@@ -114,15 +114,14 @@ class Power:
         if not self.can_sleep:
             missing = "sleep" if self._ways.sleep is None else "wake"
             raise SleepFailed(f'"{self.name}" has no {missing} recipe')
-        if self._falling is None:
-            if self.state is State.ASLEEP:
-                return
+        if self._falling is None and self.state is not State.ASLEEP:
             if not self.idle:
                 raise TaskFailed(f'"{self.name}" is not idle: try again when its work is done', "busy")
             self._falling = asyncio.create_task(self._fall(), name=f"sleep {self.name}")
             self._falling.add_done_callback(self._fallen)
-        await self._end_of(self._falling, SleepFailed)
-        self.told_to_sleep = by_hand
+        self.told_to_sleep = self.told_to_sleep or by_hand
+        if self._falling is not None:
+            await self._end_of(self._falling, SleepFailed)
 
     async def hold_back(self) -> bool:
         """Asks the brokers to give it no new work until ``go_on``; False when one cannot do that."""
@@ -253,7 +252,9 @@ class Power:
 
     def _enter(self, state: State) -> None:
         if state is not self.state:
+            if state is State.AWAKE and self.state is not State.FALLING:  # a sleep that was called off is no wake
+                self._woke = self.clock()
             self.state = state
             self.since = self.clock()
-            self.told_to_sleep = self.told_to_sleep and state is State.ASLEEP
+            self.told_to_sleep = self.told_to_sleep and state in (State.FALLING, State.ASLEEP)
             self._changed()

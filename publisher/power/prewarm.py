@@ -23,8 +23,8 @@ from publisher.published.endpoint import Endpoint
 class Seen:
     """What is remembered of one endpoint from look to look."""
 
-    inside: bool  # its hours
-    opening: bool = False  # they began, and it was not woken for that yet
+    ends: float  # of its hours, 0 outside: others are other hours, also when nobody looked in between
+    opening: bool = False  # they began, and it was not awake since
     again_at: float = 0.0  # after a wake that failed, not before
 
 
@@ -55,21 +55,25 @@ class Prewarm:
                 task.cancel()
 
     def _look(self, endpoint: Endpoint) -> None:
-        inside = endpoint.hours.left_s > 0
-        seen = self._seen.setdefault(endpoint, Seen(inside))
-        if inside and not seen.inside:
+        ends = endpoint.hours.ends
+        seen = self._seen.setdefault(endpoint, Seen(ends))
+        if ends and ends != seen.ends:
             seen.opening, seen.again_at = True, 0.0
             endpoint.power.told_to_sleep = False
-        seen.inside = inside
-        seen.opening = seen.opening and inside
-        if inside and self._clock() >= seen.again_at and self._wanted(endpoint, seen.opening):
+        seen.ends = ends
+        if not ends or self._up_or_moving(endpoint):
             seen.opening = False
-            seen.again_at = self._clock() + self._retry_s
+        elif self._clock() >= seen.again_at and self._wanted(endpoint, seen.opening):
+            seen.opening = False
             self._waking[endpoint] = asyncio.create_task(_up(endpoint), name=f"warm {endpoint.name}")
-            self._waking[endpoint].add_done_callback(lambda _: self._waking.pop(endpoint))
+            self._waking[endpoint].add_done_callback(lambda _: self._woken(endpoint, seen))
+
+    def _woken(self, endpoint: Endpoint, seen: Seen) -> None:
+        del self._waking[endpoint]
+        seen.again_at = self._clock() + self._retry_s
 
     def _wanted(self, endpoint: Endpoint, opening: bool) -> bool:
-        if self._up_or_moving(endpoint) or endpoint.power.told_to_sleep:
+        if endpoint.power.told_to_sleep:
             return False
         mates = [one for one in self._endpoints() if _mates(one, endpoint) and self._up_or_moving(one)]
         return not mates or (opening and not any(one.hours.left_s > 0 for one in mates))

@@ -14,6 +14,7 @@ from publisher.failures import TaskFailed, WakeFailed
 from publisher.power.ways import State
 
 if TYPE_CHECKING:
+    from publisher.power.group import Group
     from publisher.power.power import Power
 
 log = logging.getLogger("publisher")
@@ -22,23 +23,22 @@ LOOK_S = 0.05
 LOOK_MOST_S = 1.0  # where a broker says again and again that it has work for it
 
 
-async def make_room(awake: Power, group: str, patience_s: float, give_up_s: float) -> None:
-    """Returns when it sleeps. ``patience_s``: so long it takes new work. Where a broker cannot hold that back, work for
-    ``give_up_s`` is a ``WakeFailed``."""
-    began = awake.clock()
+async def make_room(awake: Power, group: Group, began: float, patience_s: float, give_up_s: float) -> None:
+    """Returns when it sleeps, or another one took its place. ``patience_s``: so long after ``began`` it takes new work.
+    Where a broker cannot hold that back, work for ``give_up_s`` is a ``WakeFailed``."""
     holds_back = None  # until it was tried
     pause_s = LOOK_S
     try:
-        while awake.state is not State.ASLEEP:
+        while awake.state is not State.ASLEEP and not group.replaced(awake):
             waited_s = awake.clock() - began
             late = waited_s >= patience_s
             if late and holds_back is None:
                 holds_back = await awake.hold_back()
                 if holds_back:
-                    log.info('"%s" takes no new work: another one of group "%s" is asked for', awake.name, group)
+                    log.info('"%s" takes no new work: another one of group "%s" is asked for', awake.name, group.name)
             if holds_back is False and waited_s >= give_up_s:
                 waited = f"{max(patience_s, give_up_s):g} s"
-                raise WakeFailed(f'group "{group}": "{awake.name}" is busy and was so for {waited}; try again later')
+                raise WakeFailed(f'group "{group.name}": "{awake.name}" is busy and was so for {waited}; try again later')
             # Work that has just ended, or a wake, may not have been heard of by those who have more.
             quiet = awake.idle and awake.clock() - awake.last_used >= LOOK_S
             if quiet and (late or not awake.stays_awake_s):

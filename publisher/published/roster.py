@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from publisher.config.values import Provider
+from publisher.power.ways import State
 from publisher.published.endpoint import Endpoint
 
 log = logging.getLogger("publisher")
@@ -41,6 +42,9 @@ class Roster:
         new = {name: self._make(provider) for name, provider in wanted.items() if name not in kept}
         await asyncio.gather(*(self._first_look(endpoint) for endpoint in new.values()))
         gone = [endpoint for name, endpoint in self._endpoints.items() if name not in kept]
+        for endpoint in gone:
+            if endpoint.power.told_to_sleep and (its := new.get(endpoint.name)) and its.power.state is State.ASLEEP:
+                its.power.told_to_sleep = True
         self._endpoints = {name: kept.get(name) or new[name] for name in wanted}
         self._hand_over(gone, list(new.values()))
         if new or gone:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+from tests.contract.test_may_wake import quiet_token
 from tests.contract.test_wake import WOKEN, in_line
 from tests.support.brokers import replica
+from tests.support.jobs import SOON, submit, task
 from tests.support.provider import Provider
 from tests.support.streams import asked
+from tests.support.tokens import bearer, tokens
 from tests.support.waiting import eventually
 
 
@@ -173,3 +176,82 @@ async def test_the_line_of_a_pool_wakes_its_only_member_when_that_was_held_and_s
         assert frame["llmName"] == "a"
         await provider.answer(frame)
         assert (await client)[0] == 200
+
+
+async def test_who_may_not_wake_wakes_no_row_that_slept_while_they_waited_and_is_told_so(redis_at):
+    async with tokens(redis_at, pub="publisher", ann="client") as given, quiet_token(redis_at) as quiet, replica(redis_at) as broker:
+        async with Provider(broker, "m", token=given.pub) as provider:
+            assert await says(provider, "draining") == 200
+            client = asked(broker.chat("m", headers=bearer(quiet)))
+            await in_line(redis_at, 1)
+            assert await says(provider, "hibernating") == 200
+            status, body, headers = await client
+            assert (status, body["error"]["code"], headers["x-should-retry"]) == (403, "wake_forbidden", "false")
+            assert provider.frames.empty() and not await redis_at.read("wake:m")
+
+
+async def test_who_may_not_wake_is_served_when_somebody_else_in_the_line_may(redis_at):
+    async with tokens(redis_at, pub="publisher", ann="client") as given, quiet_token(redis_at) as quiet, replica(redis_at) as broker:
+        async with Provider(broker, "m", token=given.pub) as provider:
+            assert await says(provider, "draining") == 200
+            clients = []
+            for number, token in enumerate((quiet, given.ann), 1):
+                clients.append(asked(broker.chat("m", headers=bearer(token))))
+                await in_line(redis_at, number)
+            assert await says(provider, "hibernating") == 200
+            await provider.result(await provider.next("wake"), WOKEN)
+            for _ in clients:
+                await provider.answer(await provider.next())
+            assert {(await client)[0] for client in clients} == {200}
+
+
+async def test_a_task_that_may_not_wake_waits_on_when_the_held_row_sleeps(redis_at):
+    async with (
+        tokens(redis_at, pub="publisher") as given, quiet_token(redis_at) as quiet, replica(redis_at, **SOON) as broker,
+    ):
+        async with Provider(broker, "m", token=given.pub) as provider:
+            assert await says(provider, "draining") == 200
+            made = await submit(broker, "m", headers=bearer(quiet))
+            await in_line(redis_at, 1)
+            assert await says(provider, "hibernating") == 200
+            assert not await redis_at.read("waiting:m") and not await redis_at.read("wake:m")
+            found = await task(broker, made["id"], bearer(quiet))
+            assert (found["state"], found["attempts"]) == ("queued", [])
+            assert await says(provider, "active") == 200
+            await provider.answer(await provider.next())
+
+            async def done() -> bool:
+                return (await task(broker, made["id"], bearer(quiet)))["state"] == "done"
+
+            await eventually(done)
+
+
+async def test_in_a_pool_too_who_may_not_wake_is_told_so_when_the_last_member_sleeps(redis_at):
+    async with tokens(redis_at, pub="publisher", ann="client") as given, quiet_token(redis_at) as quiet, replica(redis_at) as broker:
+        async with Provider(broker, "a", model="shared", token=given.pub) as provider:
+            assert await says(provider, "draining", "a") == 200
+            client = asked(broker.chat("shared", headers=bearer(quiet)))
+            await eventually(lambda: redis_at.read("waiting:\1m:shared"))
+            assert await says(provider, "hibernating", "a") == 200
+            status, body, _ = await client
+            assert (status, body["error"]["code"]) == (403, "wake_forbidden") and provider.frames.empty()
+
+
+async def test_who_waits_in_a_pools_line_for_a_row_that_is_held_waits_as_for_a_wake(redis_real):
+    async with replica(redis_real, queue_wait_seconds=0.5) as broker, Provider(broker, "a", model="shared") as provider:
+        running = asked(broker.chat("shared"))
+        frame = await provider.next()
+        waiting = asked(broker.chat("shared"))
+        await eventually(lambda: redis_real.read("waiting:\1m:shared"))
+        assert await says(provider, "draining", "a") == 200
+        async with Provider(broker, "other") as other:
+            served = asked(broker.chat("other"))
+            frame_of_other = await other.next()
+            assert (await broker.chat("other"))[1]["error"]["code"] == "queue_timeout"
+            assert not waiting.done(), "and who came earlier still waits"
+            await other.answer(frame_of_other)
+            assert (await served)[0] == 200
+        await provider.answer(frame)
+        assert await says(provider, "active", "a") == 200
+        await provider.answer(await provider.next())
+        assert {status for status, *_ in await asyncio.gather(running, waiting)} == {200}

@@ -34,6 +34,7 @@ elseif status == 'draining' then
     emit('llm.draining', llm, 'publisher')
   end
   stop_wait(llm)
+  tend(call('SMEMBERS', P .. 'pools-of:' .. llm), failure(503, 'publisher_offline', OFFLINE), now)
 elseif was ~= 'active' or held then
   wake_succeeded(llm, now, accept_ms)
 end

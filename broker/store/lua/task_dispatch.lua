@@ -60,6 +60,7 @@ if not free then
 end
 
 record(tid, asker, owner, llm, frame, body, deadline, ends, size)
+if not free and not may_wake then call('HSET', P .. 'task:' .. tid, 'noWake', '1') end
 if kept ~= '' then keep(tid, owner, asker, kept, ends - now) end
 if free then return { 'sent', take_slot(tid, llm, sid, session, now, accept_ms, ends, asker, frame, deadline) } end
 local place, seconds = wait_in(llm, tid, owner, priority, size, slots, ends)

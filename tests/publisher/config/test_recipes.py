@@ -1,6 +1,8 @@
 """Recipes in the config file: every kind, and what does not go together."""
 
 import os
+import sys
+import zoneinfo
 
 import pytest
 
@@ -183,3 +185,16 @@ def test_times_as_ollama_reads_them(tmp_path, time):
 )
 def test_what_cannot_work_is_refused_with_its_reason(tmp_path, fields, said):
     assert refusal(tmp_path, **fields) == said
+
+
+def test_on_a_machine_without_time_zones_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tzdata", None)
+    zoneinfo.reset_tzpath(to=())
+    zoneinfo.ZoneInfo.clear_cache()
+    try:
+        said = refusal(tmp_path, wake=RUN, warmHours=[DAY | {"timezone": "Europe/Berlin"}])
+    finally:
+        zoneinfo.reset_tzpath()
+    assert said == (
+        "warmHours[0].timezone: is no time zone that this machine knows: it has no list of them, so install tzdata"
+    )

@@ -40,6 +40,7 @@ class Model:
         self.gpu = gpu
         self.name = name
         self.work = 0
+        self.refuses = 0  # so often a broker has work for it that is not heard of yet
         self.knows, self.held, self.breaks = knows, False, False
         ways = Ways(self._wake, self._sleep, self._available)
         self.power = Power(
@@ -67,7 +68,8 @@ class Model:
         return self.name in self.gpu.loaded
 
     async def _agree(self) -> bool:
-        return True
+        self.refuses -= 1
+        return self.refuses < 0
 
     async def _drain(self) -> bool:
         self.held = self.knows

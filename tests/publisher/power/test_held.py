@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import replace
 
 from publisher.config.values import Command, Recipe
-from tests.publisher.review.edits import config_of
+from tests.publisher.review.edits import config_of, edit
 from tests.publisher.running import Scene, play, scene
 from tests.support.backend import Backend
 from tests.support.waiting import eventually
@@ -112,8 +112,24 @@ def test_the_other_one_that_is_unpublished_while_it_waits_lets_the_busy_one_take
             await p.s.broker.until(lambda: p.statuses == ["draining"])
             stopping = p.s.publisher.roster.get("n")
             await stopping.power.stop()
-            await p.s.broker.until(lambda: p.statuses == ["draining", "active"])
+            # What was under way when it was stopped may be said once more before.
+            await p.s.broker.until(lambda: p.statuses[-1] == "active")
             await p.s.broker.ended(wake)
             assert p.state("m") == "active" and "stopped" in wake.last["error"]
+
+    play(test())
+
+
+def test_a_busy_one_that_is_edited_while_it_makes_room_is_held_back_by_its_new_words_too():
+    async def test():
+        async with pair(group_wait_s=0.0) as p:
+            wake = await p.s.broker.order("wake", llm="n")
+            await p.s.broker.until(lambda: p.statuses == ["draining"])
+            await edit(p.s, description="another")
+            await eventually(lambda: p.state("m") == "draining")
+            await p.work_ends()
+            await p.s.broker.until(lambda: p.statuses[-1] == "hibernating")
+            p.s.backend.up, p.other.up = False, True
+            assert (await p.s.broker.ended(wake)).last["body"]["ok"] is True
 
     play(test())

@@ -89,6 +89,17 @@ def test_a_time_that_spring_leaves_out_is_an_hour_later_and_one_that_autumn_show
     assert hours(gap, now=first).left_s == second - first == 1.5 * HOUR
 
 
+@pytest.mark.parametrize(("ends", "begin", "end"), [(3 * 60, "03:00", "04:00"), (3 * 60 + 15, "03:00", "03:15")])
+def test_hours_that_spring_leaves_out_are_an_hour_later_and_come_again_the_next_week(ends, begin, end):
+    clock = [at("2026-03-22T12:00")]  # a week before
+    told = Hours([WarmHours(frozenset({6}), 2 * 60, ends, BERLIN)], lambda: clock[0])
+    assert clock[0] + told.begin_in_s == at(f"2026-03-29T{begin}")
+    clock[0] = at("2026-03-29T03:01")
+    assert clock[0] + told.left_s == at(f"2026-03-29T{end}")
+    clock[0] = at("2026-03-29T05:00")
+    assert clock[0] + told.begin_in_s == at("2026-04-05T02:00")
+
+
 def test_a_zone_of_the_other_side_of_the_world_has_its_own_days():
     told = hours(WarmHours(frozenset({0}), 8 * 60, 18 * 60, "Pacific/Auckland"), now=at("2026-03-02T09:00", "Pacific/Auckland"))
     assert told.left_s == 9 * HOUR

@@ -34,6 +34,7 @@ class Server:
         self.up = False
         self.told: list[tuple[str, float]] = []
         self.breaks = False
+        self.takes_s = 1.0
 
     async def available(self, model: str, resident: bool) -> bool:
         return self.up
@@ -43,7 +44,7 @@ class Server:
 
     async def wake(self) -> None:
         self.told.append(("wake", self.day.hour))
-        await asyncio.sleep(1)
+        await asyncio.sleep(self.takes_s)
         if self.breaks:
             raise RuntimeError("no power")
         self.up = True
@@ -95,6 +96,10 @@ class Day:
         endpoint.power.seen(awake)
         self.endpoints.append(endpoint)
         return endpoint
+
+    def machine_sleeps(self, hours: float) -> None:
+        """Nothing runs, and then it is later."""
+        self._began += hours * HOUR
 
     async def until(self, hour: float) -> None:
         await asyncio.sleep(MONDAY + hour * HOUR - self.now())
@@ -244,3 +249,75 @@ async def test_of_two_mates_whose_hours_are_the_same_one_is_woken_and_stays():
         async with day.goes_on():
             await day.until(17)
             assert len(told(one)) == 1 and told(other) == []
+
+
+@virtually
+async def test_one_that_was_awake_before_its_hours_does_not_push_out_a_mate_in_the_middle_of_them():
+    day = Day(7)
+    mate, model = day.model("mate", hours=False, group=True, idle_s=None), day.model("a", awake=True, group=True, idle_s=None)
+    async with day.goes_on():
+        await day.until(9)
+        await mate.power.up()
+        await day.until(12)
+        assert mate.power.state is State.AWAKE and told(mate) == [("wake", 9.0)] and told(model) == [("sleep", 9.0)]
+
+
+@virtually
+async def test_a_beginning_that_a_mate_s_own_hours_kept_waiting_is_made_up_for_when_those_end():
+    day = Day(7.5)
+    mate, model = day.model("mate", 7, 9, group=True, idle_s=None), day.model("a", group=True)
+    async with day.goes_on():
+        await day.until(8.5)
+        assert told(model) == []
+        await day.until(9.1)
+        assert [what for what, _ in told(model)] == ["wake"] and told(mate)[-1] == ("sleep", 9.0)
+
+
+@virtually
+async def test_hours_that_begin_while_the_machine_sleeps_are_others_than_those_before():
+    day = Day(9)
+    model = day.model("a")
+    async with day.goes_on():
+        await day.until(10)
+        await model.power.down(by_hand=True)
+        day.machine_sleeps(23)
+        await day.until(33.1)
+        assert model.power.state is State.AWAKE, "that was for the hours of yesterday"
+
+
+@virtually
+async def test_a_clock_that_is_set_a_little_within_the_hours_does_not_begin_them_anew():
+    day = Day(9)
+    model = day.model("a")
+    async with day.goes_on():
+        await day.until(10)
+        await model.power.down(by_hand=True)
+        for hours in (1, -1.5):
+            day.machine_sleeps(hours)
+            await day.until(day.hour + 0.1)
+        assert model.power.state is State.ASLEEP
+
+
+@virtually
+async def test_one_that_is_told_to_sleep_while_it_sleeps_is_not_woken_by_its_hours():
+    day = Day(7.99)
+    model = day.model("a")
+    model.backend.breaks = True
+    async with day.goes_on():
+        await day.until(8.01)
+        assert len(told(model)) == 1
+        await model.power.down(by_hand=True)
+        await day.until(9)
+        assert len(told(model)) == 1, "a wake that failed is not tried again"
+
+
+@virtually
+async def test_a_wake_that_takes_its_time_to_fail_is_tried_again_a_minute_after_that():
+    day = Day(7.99)
+    model = day.model("a")
+    model.backend.takes_s, model.backend.breaks = 600.0, True
+    async with day.goes_on():
+        await day.until(8.17)
+        assert len(told(model)) == 1
+        await day.until(8.2)
+        assert [hour for _, hour in told(model)] == [8.0, 8.18]

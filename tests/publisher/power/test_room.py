@@ -114,3 +114,47 @@ async def test_the_patience_of_the_next_in_turn_begins_with_its_turn():
     b.work = 0
     await second
     assert gpu.loaded == {"c"} and seconds() < began + 14
+
+
+@virtually
+async def test_what_an_edit_of_the_config_puts_in_its_place_has_to_make_room_too():
+    gpu = GPU()
+    same = object()
+    a, b = gpu.model("a", awake=True, model=same), gpu.model("b", group_wait_s=10.0)
+    a.work = 1
+    waking = asyncio.create_task(b.power.up())
+    await asyncio.sleep(11)
+    assert a.held
+    edited = gpu.model("a", awake=True, model=same)
+    edited.work, a.work = 1, 0
+    await a.power.stop()
+    await asyncio.sleep(1)
+    assert gpu.loaded == {"a"} and not a.held and edited.held, "the time that b waited counts on"
+    edited.work = 0
+    await waking
+    assert gpu.loaded == {"b"} and gpu.order == ["-a", "+b"]
+
+
+@virtually
+async def test_a_sleep_that_is_called_off_does_not_begin_the_minimum_time_anew():
+    gpu = GPU()
+    a, b = gpu.model("a", min_awake_s=30.0), gpu.model("b", group_wait_s=300.0)
+    await a.power.up()
+    began = seconds()
+    await asyncio.sleep(29)
+    a.refuses = 1
+    await b.power.up()
+    assert began + 30 <= seconds() < began + 35
+
+
+@virtually
+async def test_one_that_is_published_no_more_while_it_makes_room_sleeps_before_the_other_one_wakes():
+    gpu = GPU()
+    a, b = gpu.model("a", awake=True), gpu.model("b", group_wait_s=1.0)
+    a.work = 1
+    waking = asyncio.create_task(b.power.up())
+    await asyncio.sleep(2)
+    a.work = 0
+    await a.power.stop()
+    await waking
+    assert gpu.order == ["-a", "+b"] and gpu.most == 1

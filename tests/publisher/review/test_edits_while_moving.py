@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from publisher.config.values import Command, Process, Recipe
+from publisher.config.values import Command, Process, Recipe, WarmHours
 from publisher.failures import WakeFailed
 from tests.publisher.running import play, scene
 from tests.publisher.review.edits import config_of, edit
@@ -132,5 +132,22 @@ def test_slots_that_are_written_no_more_count_no_more():
         async with scene(slots=8) as s:
             await edit(s, slots=None)
             await s.broker.until(lambda: s.broker.registrations[-1]["providers"][0]["slots"] == 1)
+
+    play(test())
+
+
+def test_what_was_put_to_sleep_by_hand_in_its_warm_hours_sleeps_on():
+    async def test():
+        always = (WarmHours(frozenset(range(7)), 0, 1440, "UTC"),)
+        recipe = Recipe((Command("true"),))
+        async with scene(wake=recipe, sleep=recipe, min_awake_s=0.0, warm_hours=always, timers={"prewarm_s": 0.01}) as s:
+            s.backend.up = False
+            await s.publisher.roster.get("m").power.down(by_hand=True)
+            known = len(s.broker.registrations)
+            await edit(s, description="another")
+            await s.broker.until(lambda: len(s.broker.registrations) > known)
+            checks = s.backend.checks
+            await s.backend.until(lambda: s.backend.checks > checks)
+            assert s.publisher.status().rows[0].state == "hibernating" and not s.publisher.activity.wakes
 
     play(test())

@@ -206,6 +206,8 @@ local function begin_attempt(j, s, how, body, replica, now, a)
   if pooled then
     call('HSET', P .. 'task:' .. tid, 'tail', tail, 'not', s.left_out)
     if j.may_wake then call('HSET', P .. 'task:' .. tid, 'wakeLimit', int(a.wakeLimitMs)) end
+  elseif not j.may_wake then
+    call('HSET', P .. 'task:' .. tid, 'noWake', '1')
   end
   call('HSET', P .. 'task:' .. tid, 'span', int(a.attemptMs))
   wait_in(s.line, tid, j.owner, j.priority, #body, s.slots or 1, ends)

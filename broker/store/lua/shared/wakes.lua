@@ -1,5 +1,7 @@
 -- The one wake of an LLM: started, ended well, ended badly; and what becomes of those who wait.
 
+local FELL_ASLEEP = 'this LLM fell asleep while the request waited, and this token may not wake it'
+
 -- Ends the wake of an LLM, if one is in flight: the wake's task goes, the record goes.
 local function end_wake(llm)
   local key = P .. 'wake:' .. llm
@@ -43,7 +45,7 @@ local function start_wake(llm, sid, session, now, wake_limit_ms)
   emit('llm.waking', llm, '')
 end
 
--- Sees to those who wait in pools' lines when a member of them went, or fell asleep: for whom only sleepers are left, one is
+-- Sees to those who wait in pools' lines when a member of them went, is held, or fell asleep: for whom only sleepers are left, one is
 -- woken; whom nobody is left to serve is refused. `failed`: a member that is not to serve them.
 local function tend(keys, refusal, now, failed)
   -- Those of a pool's members that may serve its line, sooner or later: the broken only when there are no others.
@@ -71,7 +73,8 @@ local function tend(keys, refusal, now, failed)
     for _, m in ipairs(hopes) do
       if not string.find(left_out, '\n' .. m.llm .. '\n', 1, true) then
         if m.band ~= ASLEEP or m.waking then
-          hope = hope or m
+          -- One that is held sleeps before it serves anybody.
+          if not hope or hope.held and not m.held then hope = m end
         elseif not sleeper or m.failures < sleeper.failures then
           sleeper = m
         end
@@ -79,9 +82,12 @@ local function tend(keys, refusal, now, failed)
     end
     if hope then
       -- For those who waited for the wake, the wait for a slot begins now.
-      if t[4] and not hope.waking then
+      if t[4] and not hope.waking and not hope.held then
         call('HDEL', P .. 'task:' .. tid, 'waking')
         tell(t[3], tid, 'W0:')
+      elseif hope.held and not t[4] then
+        call('HSET', P .. 'task:' .. tid, 'waking', '1')
+        tell(t[3], tid, 'Q0:')
       end
     elseif sleeper and t[2] then
       start_wake(sleeper.llm, sleeper.sid, session_of(sleeper.sid), now, tonumber(t[2]))
@@ -89,7 +95,7 @@ local function tend(keys, refusal, now, failed)
       call('HSET', P .. 'task:' .. tid, 'waking', '1')
       tell(t[3], tid, 'Q0:')
     else
-      tell(t[3], tid, refusal)
+      tell(t[3], tid, sleeper and not failed and failure(403, 'wake_forbidden', FELL_ASLEEP) or refusal)
       leave_line(line, tid)
       forget(tid, nil, line, nil, t[3])
     end
@@ -127,13 +133,20 @@ local function stop_wait(line)
   end
 end
 
--- Gives those who wait what the row's state allows: the free slots, or a wake.
+-- Gives those who wait what the row's state allows: the free slots, or a wake if any of them may wake it.
 local function attend(llm, sid, now, accept_ms, wake_limit_ms)
   if call('HGET', P .. 'llm:' .. llm, 'status') ~= 'hibernating' then return promote(llm, now, accept_ms) end
-  if call('EXISTS', P .. 'waiting:' .. llm) == 1 and call('EXISTS', P .. 'wake:' .. llm) == 0 then
+  local waiting = call('EXISTS', P .. 'wake:' .. llm) == 0 and call('ZRANGE', P .. 'waiting:' .. llm, 0, -1) or {}
+  local may_wake = false
+  for _, tid in ipairs(waiting) do
+    may_wake = may_wake or call('HEXISTS', P .. 'task:' .. tid, 'noWake') == 0
+  end
+  if may_wake then
     start_wake(llm, sid, session_of(sid), now, wake_limit_ms)
     -- While it wakes, the wake's limit counts and not the wait in line.
     stop_wait(llm)
+  elseif #waiting > 0 then
+    refuse_line(llm, failure(403, 'wake_forbidden', FELL_ASLEEP))
   end
   if orders().standing(llm, now).band == ASLEEP then
     tend(call('SMEMBERS', P .. 'pools-of:' .. llm), failure(503, 'publisher_offline', 'nobody serves this pool any more; try again later'), now)
