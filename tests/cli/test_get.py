@@ -11,6 +11,7 @@ from tests.cli.running import applied, did, documents, json_lines, lines, ran, r
 from tests.support.agents import make_agent
 from tests.support.batches import create, ended
 from tests.support.brokers import Replica, replica
+from tests.support.ending import end
 from tests.support.jobs import submit, until
 from tests.support.provider import Provider
 from tests.support.public import HERE, put_secret
@@ -219,7 +220,7 @@ async def test_a_broker_behind_a_path_is_called_there(redis_real):
             url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}/llm/"
             assert await did(url, "get", "agent", "a/b", "-o", "name") == "agent/a/b\n"
         finally:
-            await runner.cleanup()
+            await end(runner)
         assert seen == ["/llm/api/v1/agents/a%2Fb"]
 
 

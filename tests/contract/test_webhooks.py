@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.brokers import replica
+from tests.support.ending import end
 from tests.support.jobs import SOON, TASKS, submit, task, until
 from tests.support.provider import Provider
 from tests.support.public import HERE
@@ -54,7 +55,7 @@ async def receiver(*statuses: int):
     try:
         yield made
     finally:
-        await runner.cleanup()
+        await end(runner)
 
 
 def webhook(made: Receiver) -> dict:

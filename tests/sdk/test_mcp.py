@@ -16,6 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from tests.support import processes
 from tests.support.backend import Backend
+from tests.support.ending import end
 from tests.support.mcp_servers import notebook, serving
 from tests.support.places import ServerPlace
 from tests.support.tokens import bearer, tokens
@@ -219,4 +220,4 @@ async def serving_posts(answer) -> AsyncIterator[str]:
     try:
         yield f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
     finally:
-        await runner.cleanup()
+        await end(runner)

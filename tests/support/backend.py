@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from aiohttp import web
 
 from tests.support.backend_words import Script, chunk, completion, embeddings, event, text_completion, usage_chunk
+from tests.support.ending import end
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Backend:
 
     async def stop(self) -> None:
         if self._runner is not None:
-            await self._runner.cleanup()
+            await end(self._runner)
             self._runner = None
 
     async def __aenter__(self) -> Backend:

@@ -14,6 +14,7 @@ from aiohttp import web
 from broker.app import Broker
 from broker.http.edge import Runner
 from broker.settings import Settings
+from tests.support.ending import end
 from tests.support.places import Place
 
 #: Timers that make a test quick; a test gives its own where it is about them.
@@ -93,7 +94,7 @@ async def replica(place: Place, **given) -> AsyncIterator[Replica]:
             async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
                 yield Replica(broker, f"http://127.0.0.1:{port}", http, runner)
                 await broker.drain(0)
-            await runner.cleanup()
+            await end(runner)
     finally:
-        await runner.cleanup()
+        await end(runner)
         await store.close()

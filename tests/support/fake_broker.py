@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from tests.support.ending import end
+
 
 @dataclass
 class Told:
@@ -79,7 +81,7 @@ class FakeBroker:
 
     async def __aexit__(self, *_: object) -> None:
         self._gone.set()
-        await self._runner.cleanup()
+        await end(self._runner)
 
     # ── for tests ───────────────────────────────────────────────────────────
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from tests.support.ending import end
+
 
 @dataclass
 class HookReceiver:
@@ -37,4 +39,4 @@ async def hook_receiver(hears: Callable[[], bool]) -> AsyncIterator[HookReceiver
         made.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}/hook"
         yield made
     finally:
-        await runner.cleanup()
+        await end(runner)

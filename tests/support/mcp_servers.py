@@ -14,6 +14,8 @@ import uvicorn
 from aiohttp import web
 from mcp.server.mcpserver import Image, MCPServer
 
+from tests.support.ending import end
+
 
 class McpServer:
     """A running server. ``seen``: (method, headers) of each HTTP request. ``asked``: the methods of MCP that a handmade one was
@@ -136,7 +138,7 @@ async def handmade(
     try:
         yield there
     finally:
-        await runner.cleanup()
+        await end(runner)
 
 
 def result(asked: dict, value: object) -> web.Response:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from tests.support.ending import end
 from tests.support.processes import ROOT, Process, Stage
 
 
@@ -43,7 +44,7 @@ async def waker(start: Callable[[], object]) -> AsyncIterator[Waker]:
     try:
         yield made
     finally:
-        await runner.cleanup()
+        await end(runner)
 
 
 def command(stage: Stage, port: int) -> Path:

@@ -14,6 +14,7 @@ from publisher.backends.openai import OpenAIBackend
 from publisher.failures import BackendBroken, BackendUnreachable, RecipeFailed
 from tests.publisher.backends.calling import calling, chat
 from tests.support.backend import Backend, Script
+from tests.support.ending import end
 from tests.support.engines import VLLM
 
 BODY = b'{"model": "m", "messages": [], "n": 1.0}'
@@ -218,4 +219,4 @@ async def test_a_server_whose_list_of_models_fails_is_available_when_it_says_tha
             assert await backend.available("m", False) is True
             assert await backend.available("m", False) is False
     finally:
-        await runner.cleanup()
+        await end(runner)

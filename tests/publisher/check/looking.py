@@ -9,6 +9,8 @@ from aiohttp import web
 
 from publisher.check.finding import Finding
 
+from tests.support.ending import end
+
 
 def short(found: Iterable[Finding]) -> list[str]:
     """``level: what | remedy``"""
@@ -33,4 +35,4 @@ async def answering(answer: Callable[[web.Request], web.Response]) -> AsyncItera
     try:
         yield f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
     finally:
-        await runner.cleanup()
+        await end(runner)

@@ -9,6 +9,8 @@ from contextlib import closing
 
 from aiohttp import web
 
+from tests.support.ending import end
+
 HANG = object()  # takes the request and never answers
 
 
@@ -39,7 +41,7 @@ class Little:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
+        await end(self._runner)
 
     async def _answer(self, request: web.Request) -> web.Response:
         self.seen.append((request.method, request.path, dict(request.headers)))

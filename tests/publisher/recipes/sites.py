@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from tests.support.ending import end
+
 
 @contextlib.asynccontextmanager
 async def site(handler, port: int = 0) -> AsyncIterator[str]:
@@ -18,4 +20,4 @@ async def site(handler, port: int = 0) -> AsyncIterator[str]:
         await web.TCPSite(runner, "127.0.0.1", port, reuse_address=True).start()
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
-        await runner.cleanup()
+        await end(runner)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from tests.support.ending import end
 from tests.support.engines.anthropic_rules import broken_rule
 
 
@@ -100,7 +101,7 @@ class Anthropic:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
+        await end(self._runner)
 
     async def until(self, condition: Callable[[], bool], limit_s: float = 5.0) -> None:
         async with asyncio.timeout(limit_s), self._changed:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from tests.support.backend import Backend, Script
+from tests.support.ending import end
 
 Fault = int | str | dict | list | tuple[int, object]
 CREATED = 1_780_000_000
@@ -117,7 +118,7 @@ class Engine:
         for connection in list(runner.server.connections):
             if connection.transport is not None:
                 connection.transport.abort()
-        await runner.cleanup()
+        await end(runner)
         for model in self.models.values():
             model.loaded = model.loading = model.leaving = False
             model.instances.clear()
