@@ -14,7 +14,7 @@ from tests.support.jobs import task, until
 from tests.support.processes import client
 
 SETTINGS = {
-    "job_retry_seconds": 0.1, "job_poll_seconds": 0.1, "reconnect_grace_seconds": 1.0, "job_attempts": 5,
+    "job_retry_seconds": 0.1, "job_poll_seconds": 0.1, "job_attempts": 5,
     "upstream_allow": "127.0.0.0/8", "job_upstream_calls": 2,
 }
 
