@@ -141,7 +141,7 @@ async def test_a_client_that_leaves_hangs_up_on_the_upstream(redis_at):
         await make_llm(broker, "claude", server.url, **CLAUDE)
         async with open_stream(broker, model="claude") as response:
             assert (await event_of(response))[0] == "message_start"
-        await server.until(lambda: server.seen[-1].aborted, 1.0)
+        await server.until(lambda: server.seen[-1].aborted, 10.0)
         await eventually(lambda: none_running(redis_at))
 
 

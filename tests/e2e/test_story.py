@@ -84,7 +84,7 @@ async def test_after_the_publisher_stopped_requests_get_503_at_once(stage):
         status, answer, _ = await api.chat("m")
         assert status == 503 and answer["error"]["code"] == "publisher_offline", answer
         assert "publisher offline" in answer["error"]["message"]
-        assert time.monotonic() - asked_at < 1
+        assert time.monotonic() - asked_at < 5
         assert (await api.llm("m"))["status"] == "inactive"
 
 

@@ -58,7 +58,7 @@ async def test_a_killed_replica_costs_only_the_requests_of_its_own_clients(stage
         assert (await api_2.chat("m"))[0] == 200
 
 
-async def test_a_replica_that_is_started_again_on_its_port_serves_again_within_3_s(stage):
+async def test_a_replica_that_is_started_again_on_its_port_serves_again_within_10_s(stage):
     port = free_ports(1)[0]
     broker, backend = await asyncio.gather(stage.broker(port=port).ready(), stage.backend().ready())
     publisher = await stage.publisher(broker.url, {"name": "m", "url": backend.url}).ready()
@@ -67,7 +67,7 @@ async def test_a_replica_that_is_started_again_on_its_port_serves_again_within_3
     started_at = time.monotonic()
     async with client(again.url) as api:
         while (await api.chat("m"))[0] != 200:
-            assert time.monotonic() - started_at < 3, publisher.log()
+            assert time.monotonic() - started_at < 10, publisher.log()
             await asyncio.sleep(0.05)
 
 
@@ -81,7 +81,7 @@ async def test_a_publisher_killed_before_the_first_byte_is_503(stage):
         killed_at = time.monotonic()
         status, answer, headers = await asking
         assert status == 503 and answer["error"]["code"] == "publisher_offline" and "Retry-After" in headers
-        assert time.monotonic() - killed_at < 2
+        assert time.monotonic() - killed_at < 10
         assert (await api.llm("m"))["status"] == "inactive"
         assert (await api.chat("m"))[0] == 503
 

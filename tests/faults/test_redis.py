@@ -44,7 +44,7 @@ async def test_without_redis_requests_get_503_and_after_its_restart_service_is_b
             asked_at = time.monotonic()
             status, answer, headers = await s.api.chat("m")
             assert status == 503 and answer["error"]["code"] == "store_unavailable" and "Retry-After" in headers
-            assert time.monotonic() - asked_at < 3
+            assert time.monotonic() - asked_at < 10
         assert (await s.api.call("GET", "/healthz"))[0] == 200
         assert (await s.api.call("GET", "/readyz"))[0] == 503
         await asyncio.to_thread(s.redis.start)

@@ -22,7 +22,7 @@ def test_a_second_set_up_only_looks_and_needs_no_network():
     no_network = {**os.environ, "PIP_NO_INDEX": "1", "HTTPS_PROXY": "http://127.0.0.1:9"}
     began = time.monotonic()
     again = subprocess.run([SETUP, "run"], check=True, capture_output=True, text=True, env=no_network)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert again.stdout + again.stderr == ""
 
 

