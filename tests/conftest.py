@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import tempfile
 
 import pytest
 
@@ -67,6 +69,21 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "limit_s(seconds): how long an async test may take")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_surroundings(tmp_path_factory):
+    """No publisher of another process of tests, or of whoever runs them, is found by one here."""
+    tmp_path_factory.getbasetemp()  # pytest's own folders stay where they are
+    # A socket's path must be short, and pytest's folders are deep.
+    with tempfile.TemporaryDirectory(prefix="rv", dir="/tmp" if os.name == "posix" else None) as folder:
+        with pytest.MonkeyPatch.context() as patch:
+            runtime = os.path.join(folder, "run")
+            os.mkdir(runtime, 0o700)
+            patch.setenv("XDG_RUNTIME_DIR", runtime)
+            patch.setenv("TMPDIR", folder)
+            patch.setattr("tempfile.tempdir", None)
+            yield
 
 
 @pytest.fixture(scope="session")

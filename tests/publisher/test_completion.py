@@ -32,7 +32,7 @@ def env(tmp_path):
     # What is completed is told by an argument of its own each, and nothing is run.
     script.write_text(f"{BASH}\npublisher() {{ printf '<%s>' \"$@\"; echo; }}\nPS1='READY> '\nbind 'set bell-style none'\n")
     return environment(
-        tmp_path, PATH=f"{program.parent}:{os.environ['PATH']}", XDG_RUNTIME_DIR=str(tmp_path), TERM="dumb", LC_ALL="C.UTF-8",
+        tmp_path, PATH=f"{program.parent}:{os.environ['PATH']}", XDG_RUNTIME_DIR=str(tmp_path), TMPDIR=str(tmp_path), TERM="dumb", LC_ALL="C.UTF-8",
         PYTHONPATH=os.getcwd(), SCRIPT=str(script),
     )
 
