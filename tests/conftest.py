@@ -17,7 +17,7 @@ from tests.support import servers
 from tests.support.places import ClusterPlace, FakePlace, Place, ServerPlace
 from tests.support.server import single_server
 
-LIMIT_S = 30
+LIMIT_S = 60
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -108,7 +108,7 @@ def redis_at(request) -> Place:
     else:
         place = ClusterPlace(request.getfixturevalue("real_cluster"))
     yield place
-    asyncio.run(place.check_left_clean())
+    asyncio.run(place.end())
 
 
 @pytest.fixture
@@ -116,4 +116,4 @@ def redis_real(real_server) -> Place:
     """As ``redis_at``, on the real server only: for tests about time, load and processes."""
     place = ServerPlace(real_server)
     yield place
-    asyncio.run(place.check_left_clean())
+    asyncio.run(place.end())

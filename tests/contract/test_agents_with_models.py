@@ -83,7 +83,7 @@ async def test_when_its_llm_goes_while_a_tool_is_used_that_answer_ends_and_the_n
             await first.close()
             await broker.until_status("a", "inactive")
         await tools.answer(used, {"content": [{"type": "text", "text": "warm"}]})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             status, body, _ = await task
         assert (status, body["error"]["code"]) == (503, "agent_llm_missing" if deleted else "publisher_offline")
         assert "'a'" in body["error"]["message"] and second.frames.empty()

@@ -179,7 +179,7 @@ async def test_the_same_key_is_the_same_response_and_another_owner_sees_none(red
             await provider.answer(await provider.next(), completion(content="x"))
             for method, path in (("GET", ""), ("GET", "?stream=true"), ("POST", "/cancel"), ("DELETE", "")):
                 assert (await broker.call(method, f"{PATH}/{first['id']}{path}", headers=bob))[0] == 404
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while (await broker.call("GET", f"{PATH}/{first['id']}", headers=ann))[1]["status"] != "completed":
                     await asyncio.sleep(0.01)
             assert provider.frames.empty()

@@ -205,7 +205,7 @@ async def test_a_session_id_of_any_kind_is_only_unknown(redis_real, sid):
             assert status == 404 and body["error"]["code"] == "unknown_session"
 
 
-@pytest.mark.limit_s(40)
+@pytest.mark.limit_s(90)
 async def test_random_json_never_makes_a_bug(redis_real):
     dice = random.Random(7)
     async with replica(redis_real, queue_wait_seconds=0.2, deadline_seconds=0.5) as broker, Provider(broker, "m", slots=1) as provider:

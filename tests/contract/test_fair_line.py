@@ -120,7 +120,7 @@ async def test_the_class_comes_from_a_header_and_an_unknown_one_is_refused(redis
         assert status == 422 and "`batch`" in body["error"]["message"] and body["error"]["param"] == "X-Priority"
 
 
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 def test_nobody_starves():
     """However interactive requests keep coming, one of any class is served after so many of them as its class says."""
 

@@ -191,7 +191,7 @@ async def test_a_channel_gets_a_comment_at_once_and_then_at_least_as_often_as_sa
         async with broker.http.get(f"{broker.url}{BASE}/_provider-stream", headers=provider.headers) as response:
             assert response.headers["Content-Type"].startswith("text/event-stream")
             lines = []
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while len(lines) < 4:
                     line = await response.content.readline()
                     if line.strip():

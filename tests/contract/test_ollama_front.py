@@ -215,7 +215,7 @@ async def test_lines_without_content_keep_a_waiting_stream_alive(redis_real):
         async with Provider(broker, "m") as provider:
             opening = asked(broker.http.post(broker.url + "/api/chat", json={"model": "m", "messages": HELLO}))
             frame = await provider.next()
-            async with await opening as response, asyncio.timeout(5):
+            async with await opening as response, asyncio.timeout(20):
                 for _ in range(3):
                     line = json.loads(await response.content.readline())
                     assert line["message"] == {"role": "assistant", "content": ""} and line["done"] is False

@@ -161,6 +161,11 @@ async def test_reconnecting_over_and_over_loses_and_doubles_nothing(redis_at):
     async with replica(redis_at, reconnect_grace_seconds=20) as one, replica(redis_at, reconnect_grace_seconds=20) as two:
         async with Provider(one, "m", instance="i", slots=2) as provider:
             clients = [asked((one, two)[number % 2].chat("m", number=number)) for number in range(12)]
+
+            async def all_are_in() -> bool:
+                return len(await redis_at.read("waiting:m") or ()) == 10
+
+            await eventually(all_are_in)  # who asks while the publisher is away would be refused
             answered: set[str] = set()
             while len(answered) < 12:
                 frame = await provider.next()

@@ -255,7 +255,7 @@ async def test_replace_with_nothing_unpublishes_all_and_ends_the_session(redis_a
         assert status == 201 and body["llms"] == []
         assert (await broker.call("GET", LLMS))[1] == []
         assert (await provider.heartbeat())[0] == 404
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await provider.closed.wait()
 
 

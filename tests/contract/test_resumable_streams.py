@@ -247,7 +247,7 @@ async def test_a_follower_reads_at_its_own_pace_and_misses_nothing(redis_at):
             await provider.chunk(frame, word, seq=number)
         await provider.chunk(frame, "[DONE]", done=True, seq=350)
         # More than one read's worth, and more than it may hold: it pauses, and goes on as soon as it has room.
-        async with asyncio.timeout(6):
+        async with asyncio.timeout(10):
             assert [word.decode() for _, word in await rest(broker, name, heard[0][0])] == [*said, "[DONE]"]
 
 

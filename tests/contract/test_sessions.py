@@ -63,7 +63,7 @@ async def test_a_session_lives_until_its_last_row_goes(redis_at):
         assert (await provider.heartbeat())[0] == 200
         await broker.call("DELETE", f"{BASE}/b")
         assert (await provider.heartbeat())[0] == 404
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await provider.closed.wait()
         assert not [key for key in await redis_at.keys() if provider.session.encode() in key]
 

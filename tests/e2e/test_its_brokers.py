@@ -69,7 +69,7 @@ async def answered(api, status: int) -> bool:
     return (await api.call("GET", "/api/v1/llms"))[0] == status
 
 
-@pytest.mark.limit_s(45)
+@pytest.mark.limit_s(90)
 async def test_one_publisher_serves_two_brokers_and_outlives_either(stage, other_stage, user):
     one, two = await asyncio.gather(stage.broker().ready(), other_stage.broker(reconnect_grace_seconds=0.3).ready())
     async with Ollama(["a"]) as engine, client(one.url) as api_1, client(two.url) as api_2:

@@ -19,7 +19,7 @@ SLOW = {"script": {"tokens": 4, "delay_s": 0.1}}
 WAIT_S = 3.0
 
 
-@pytest.mark.limit_s(55)
+@pytest.mark.limit_s(90)
 async def test_a_model_that_always_has_work_makes_room_at_the_bound_and_nobody_is_refused(stage):
     broker = await stage.broker(queue_wait_seconds=2, deadline_seconds=40).ready()
     with home(stage) as user:
@@ -46,7 +46,7 @@ async def test_a_model_that_always_has_work_makes_room_at_the_bound_and_nobody_i
             assert max(longest.values()) <= WAIT_S + 6
 
 
-@pytest.mark.limit_s(40)
+@pytest.mark.limit_s(90)
 async def test_a_model_in_its_warm_hours_is_loaded_unasked_and_stays_beyond_its_idle_time(stage):
     broker = await stage.broker().ready()
     with home(stage) as user:

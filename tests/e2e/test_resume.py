@@ -47,7 +47,7 @@ async def heard_till_the_break(response: aiohttp.ClientResponse) -> list[tuple[s
     return [one for one in events(body[: body.rfind(b"\n\n") + 2]) if one[0]]
 
 
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 @pytest.mark.parametrize("publisher_at", ["the other", "the killed one"])
 async def test_a_killed_replicas_stream_is_read_on_at_another_and_generated_once(stage, publisher_at):
     one, two, backend = await asyncio.gather(stage.broker().ready(), stage.broker().ready(), stage.backend().ready())
@@ -66,7 +66,7 @@ async def test_a_killed_replicas_stream_is_read_on_at_another_and_generated_once
         assert len(asked) == 1 and asked[0]["finished"] and not asked[0]["aborted"]
 
 
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 async def test_a_replica_that_is_told_to_stop_leaves_its_streams_to_others(stage):
     one, two, backend = await asyncio.gather(
         stage.broker(shutdown_seconds=0.3).ready(), stage.broker().ready(), stage.backend().ready()
@@ -81,7 +81,7 @@ async def test_a_replica_that_is_told_to_stop_leaves_its_streams_to_others(stage
         assert len(await seen(backend)) == 1
 
 
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 async def test_clients_that_come_back_all_at_once_and_break_off_again_read_the_same(stage):
     one, two, three, backend = await asyncio.gather(
         stage.broker().ready(), stage.broker().ready(), stage.broker().ready(), stage.backend().ready()
@@ -109,7 +109,7 @@ async def test_clients_that_come_back_all_at_once_and_break_off_again_read_the_s
         assert len(await seen(backend)) == 1
 
 
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 async def test_a_request_sent_again_after_its_replica_was_killed_is_answered_by_the_first_work(stage):
     one, two, backend = await asyncio.gather(stage.broker().ready(), stage.broker().ready(), stage.backend().ready())
     async with client(one.url) as api_1, client(two.url) as api_2:
@@ -131,7 +131,7 @@ async def test_a_request_sent_again_after_its_replica_was_killed_is_answered_by_
         assert len(await seen(backend)) == 1
 
 
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 async def test_a_stream_whose_clients_replica_was_killed_is_stopped_when_nobody_comes_back(stage):
     settings = {"resume_seconds": 0.5}
     one, two, backend = await asyncio.gather(

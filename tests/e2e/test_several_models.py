@@ -29,7 +29,7 @@ class OneGPU(Ollama):
         self.most_loaded = max(self.most_loaded, len(self.loaded))
 
 
-@pytest.mark.limit_s(55)
+@pytest.mark.limit_s(90)
 async def test_of_two_models_in_one_exclusive_group_never_more_than_one_is_loaded_and_all_are_answered(stage):
     broker = await stage.broker(queue_wait_seconds=25, deadline_seconds=40).ready()
     with home(stage) as user:
@@ -49,7 +49,7 @@ async def test_of_two_models_in_one_exclusive_group_never_more_than_one_is_loade
             assert (await api.llm("a"))["status"] == "hibernating" and (await api.llm("b"))["status"] == "active"
 
 
-@pytest.mark.limit_s(55)
+@pytest.mark.limit_s(90)
 async def test_a_model_that_is_pulled_is_published_within_ten_seconds_and_one_that_is_removed_goes(stage):
     broker = await stage.broker().ready()
     with home(stage) as user:

@@ -50,7 +50,7 @@ async def said(broker, tool: str, **arguments: object) -> str:
     return (await tools.call(f"desk__{tool}", json.dumps(arguments), "req_1")).content
 
 
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 async def test_an_agents_tools_are_those_of_a_program_beside_a_publisher(stage, user, redis_real, tmp_path):
     async with replica(redis_real) as broker:
         user.write_whole({"broker": broker.url, "tools": [files(tmp_path, description="the desk's files")]})
@@ -75,7 +75,7 @@ async def test_an_agents_tools_are_those_of_a_program_beside_a_publisher(stage, 
         assert "is offline: its publisher is away" in await said(broker, "add", a=1, b=1)
 
 
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 async def test_a_call_that_is_given_up_is_stopped_at_the_program(stage, user, redis_real, tmp_path):
     async with replica(redis_real) as broker:
         user.write_whole({"broker": broker.url, "tools": [files(tmp_path)]})
@@ -89,7 +89,7 @@ async def test_a_call_that_is_given_up_is_stopped_at_the_program(stage, user, re
         assert notes(tmp_path, "done") == ["1.5"] and len(notes(tmp_path, "starts")) == 1
 
 
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 async def test_a_program_that_ends_with_a_killed_publisher_is_not_left_behind(stage, user, redis_real, tmp_path):
     async with replica(redis_real) as broker:
         user.write_whole({"broker": broker.url, "tools": [files(tmp_path)]})
@@ -100,7 +100,7 @@ async def test_a_program_that_ends_with_a_killed_publisher_is_not_left_behind(st
         await eventually(lambda: not lives(pid))
 
 
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 async def test_tool_servers_come_and_go_by_an_edit_and_what_runs_does_not_notice(stage, user, redis_real, tmp_path):
     async with Backend() as backend, replica(redis_real) as broker:
         user.write(broker.url, entry(backend), tools=[files(tmp_path)])

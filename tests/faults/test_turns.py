@@ -30,7 +30,7 @@ async def kept_events(s, thread: str) -> list:
         return await stream.rest()
 
 
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 @pytest.mark.parametrize("accident", ["restart", "stall"])
 async def test_a_turn_outlives_an_accident_of_redis_or_says_that_it_did_not(system, accident):
     async with system() as s:
@@ -52,7 +52,7 @@ async def test_a_turn_outlives_an_accident_of_redis_or_says_that_it_did_not(syst
         await goes_on(s, thread, 10)
 
 
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 async def test_a_turn_whose_end_cannot_be_kept_is_an_error_for_its_client_and_then_for_its_thread(system):
     async with system() as s:
         await make_agent(s.api, "bot", "m")

@@ -12,7 +12,7 @@ from tests.support.live import Stream, error, word
 from tests.support.processes import client
 
 
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 async def test_a_replica_that_stood_still_for_8_s_ends_its_own_streams_and_harms_no_others(own_stage):
     stage = own_stage
     settings = {"replica_ttl_seconds": 1, "reconnect_grace_seconds": 0.5, "queue_wait_seconds": 2}
@@ -34,7 +34,7 @@ async def test_a_replica_that_stood_still_for_8_s_ends_its_own_streams_and_harms
             zombie.freeze()
             frozen_at = time.monotonic()
             # The publisher at the zombie is given up after a bounded time …
-            async with asyncio.timeout(6):
+            async with asyncio.timeout(10):
                 while (await api_2.chat("there"))[1].get("error", {}).get("code") != "publisher_offline":
                     await asyncio.sleep(0.1)
             # … and the other one serves on.
@@ -48,6 +48,6 @@ async def test_a_replica_that_stood_still_for_8_s_ends_its_own_streams_and_harms
             payloads = await living.rest(10)
             assert [word(p) for p in payloads[:-1]] == [f"two-{n} " for n in range(1, 200)]
             assert payloads[-1] == "[DONE]"
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(10):
             while (await api_2.chat("there"))[0] != 200 or (await api_1.chat("here"))[0] != 200:
                 await asyncio.sleep(0.1)

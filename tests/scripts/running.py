@@ -53,7 +53,7 @@ def left_of(stage: Stage) -> list[str]:
     return found
 
 
-def assert_nothing_left_of(stage: Stage, limit_s: float = 5.0) -> None:
+def assert_nothing_left_of(stage: Stage, limit_s: float = 20.0) -> None:
     until = time.monotonic() + limit_s
     while left := left_of(stage):
         assert time.monotonic() < until, "still running:\n" + "\n".join(left)

@@ -11,7 +11,7 @@ import pytest
 from tests.scripts.running import SET_UP_S, free_port, scripts
 from tests.support.processes import ROOT, client
 
-pytestmark = [pytest.mark.timeout(SET_UP_S), pytest.mark.limit_s(60)]
+pytestmark = [pytest.mark.timeout(SET_UP_S), pytest.mark.limit_s(90)]
 
 
 def _honcho(stage, *words: str, **env: str):

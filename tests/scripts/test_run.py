@@ -13,7 +13,7 @@ from tests.scripts.running import (
 )
 from tests.support.processes import ROOT, client
 
-pytestmark = [pytest.mark.timeout(SET_UP_S), pytest.mark.limit_s(60)]
+pytestmark = [pytest.mark.timeout(SET_UP_S), pytest.mark.limit_s(90)]
 STAYS = "Everything stays up until Ctrl-C"
 
 

@@ -87,7 +87,7 @@ async def test_an_engine_that_is_put_to_sleep_in_the_middle_of_an_answer_is_insu
 
 @needs_proc
 @pytest.mark.timeout(SET_UP_S)
-@pytest.mark.limit_s(60)
+@pytest.mark.limit_s(90)
 async def test_the_script_races_tells_its_figures_and_leaves_nothing_behind(tmp_path):
     with scripts(tmp_path) as stage:
         run = script(stage, "sleep-race", "--requests", "60", "--rows", "4", "--seed", "1")

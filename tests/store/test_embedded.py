@@ -65,7 +65,7 @@ def program(folder: Path, name: str, script: str) -> Path:
     return path
 
 
-async def eventually(holds, limit_s: float = 10.0) -> None:
+async def eventually(holds, limit_s: float = 20.0) -> None:
     async with asyncio.timeout(limit_s):
         while not await asyncio.to_thread(holds):
             await asyncio.sleep(0.01)

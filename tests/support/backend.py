@@ -77,7 +77,7 @@ class Backend:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def until(self, condition: Callable[[], bool], limit_s: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], limit_s: float = 20.0) -> None:
         async with asyncio.timeout(limit_s), self._changed:
             await self._changed.wait_for(condition)
 

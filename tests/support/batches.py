@@ -52,7 +52,7 @@ async def get(broker: Replica, batch: dict, headers: dict | None = None) -> dict
     return (await broker.call("GET", f"{BATCHES}/{batch['id']}", headers=headers))[1]
 
 
-async def ended(broker: Replica, batch: dict, limit_s: float = 15.0, headers: dict | None = None) -> dict:
+async def ended(broker: Replica, batch: dict, limit_s: float = 20.0, headers: dict | None = None) -> dict:
     async def done() -> dict | None:
         now = await get(broker, batch, headers)
         return now if now["status"] in ENDED else None

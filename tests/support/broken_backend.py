@@ -113,7 +113,7 @@ class BrokenBackend:
             task.cancel()
         await asyncio.gather(*self._connected, return_exceptions=True)
 
-    async def until(self, holds: Callable[[], bool], limit_s: float = 10.0) -> None:
+    async def until(self, holds: Callable[[], bool], limit_s: float = 20.0) -> None:
         async with asyncio.timeout(limit_s), self._changed:
             await self._changed.wait_for(holds)
 

@@ -66,7 +66,7 @@ class Replica:
         assert status == 200, row
         return row
 
-    async def until_status(self, name: str, status: str, limit_s: float = 5.0) -> dict:
+    async def until_status(self, name: str, status: str, limit_s: float = 20.0) -> dict:
         """Waits until the row of that name has that status."""
         async with asyncio.timeout(limit_s):
             while True:

@@ -85,7 +85,7 @@ class FakeBroker:
 
     # ── for tests ───────────────────────────────────────────────────────────
 
-    async def until(self, condition: Callable[[], bool], limit_s: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], limit_s: float = 20.0) -> None:
         async with asyncio.timeout(limit_s), self._changed:
             await self._changed.wait_for(condition)
 
@@ -114,7 +114,7 @@ class FakeBroker:
     def id_of(self, told: Told) -> str:
         return next(task_id for task_id, one in self.tasks.items() if one is told)
 
-    async def ended(self, told: Told, limit_s: float = 10.0) -> Told:
+    async def ended(self, told: Told, limit_s: float = 20.0) -> Told:
         await self.until(lambda: told.ended, limit_s)
         return told
 

@@ -31,7 +31,7 @@ async def task(broker: Replica, name: str, headers: dict | None = None) -> dict:
     return found
 
 
-async def until(broker: Replica, name: str, *states: str, limit_s: float = 8.0) -> dict:
+async def until(broker: Replica, name: str, *states: str, limit_s: float = 20.0) -> dict:
     """The task once it is in one of those states."""
 
     async def there() -> dict | None:
@@ -68,7 +68,7 @@ def read_events(body: bytes) -> list[tuple[str, str, bytes]]:
     return found
 
 
-async def next_event(response: aiohttp.ClientResponse, limit_s: float = 5.0) -> tuple[str, str, bytes]:
+async def next_event(response: aiohttp.ClientResponse, limit_s: float = 20.0) -> tuple[str, str, bytes]:
     async with asyncio.timeout(limit_s):
         while True:
             if found := read_events(await response.content.readuntil(b"\n\n")):

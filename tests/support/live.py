@@ -40,7 +40,7 @@ class Stream:
     def headers(self):
         return self._response.headers
 
-    async def next(self, limit_s: float = 10.0) -> str | None:
+    async def next(self, limit_s: float = 20.0) -> str | None:
         """The next payload; None at the end of the answer."""
         async with asyncio.timeout(limit_s):
             while line := await self._response.content.readline():

@@ -32,7 +32,7 @@ def open_stream(broker: Replica, *, headers: dict | None = None, **more):
     return broker.http.post(broker.url + PATH, json=asking(stream=True, **more), headers=headers)
 
 
-async def event_of(response: aiohttp.ClientResponse, limit_s: float = 5.0) -> tuple[str, dict]:
+async def event_of(response: aiohttp.ClientResponse, limit_s: float = 20.0) -> tuple[str, dict]:
     """The next event as it came over the wire."""
     async with asyncio.timeout(limit_s):
         return events(await response.content.readuntil(b"\n\n"))[0]

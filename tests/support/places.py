@@ -54,7 +54,7 @@ class Place:
         prefix = b"rv:{%s}:" % self.namespace.encode()
         redis = self.redis()
         try:
-            return sorted([key.removeprefix(prefix) async for key in redis.scan_iter(prefix + b"*")])
+            return sorted([key.removeprefix(prefix) async for key in redis.scan_iter(prefix + b"*", count=10_000)])
         finally:
             await redis.aclose()
 
@@ -94,13 +94,26 @@ class Place:
         prefix = b"rv:{%s}:" % self.namespace.encode()
         redis = self.redis()
         try:
-            for key in await self.keys():
-                if _LASTING.match(key):
-                    continue
-                ttl = await redis.ttl(prefix + key)
+            passing = [key for key in await self.keys() if not _LASTING.match(key)]
+            async with redis.pipeline(transaction=False) as asking:
+                for key in passing:
+                    asking.ttl(prefix + key)
+                ttls = await asking.execute()
+            for key, ttl in zip(passing, ttls, strict=True):
                 assert ttl >= 0 or ttl == -2, f"{key!r} is left without a TTL: {await self.read(key.decode())}"
             due = await redis.zrange(prefix + b"timers", 0, -1)
             assert not [name for name in due if not name.startswith((b"grace:", b"probe:"))], f"left in timers: {due}"
+        finally:
+            await redis.aclose()
+
+    async def end(self) -> None:
+        """Checks what is left, and removes it: the next test's keys are looked for among all that there are."""
+        await self.check_left_clean()
+        redis = self.redis()
+        try:
+            if keys := await self.keys():
+                prefix = b"rv:{%s}:" % self.namespace.encode()
+                await redis.unlink(*(prefix + key for key in keys))
         finally:
             await redis.aclose()
 

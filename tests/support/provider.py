@@ -99,7 +99,7 @@ class Provider:
             self._response.close()
             self._response = None
 
-    async def next(self, kind: str = "infer", limit_s: float = 5.0) -> dict:
+    async def next(self, kind: str = "infer", limit_s: float = 20.0) -> dict:
         """The next frame, which is of that kind."""
         async with asyncio.timeout(limit_s):
             frame = await self.frames.get()

@@ -19,7 +19,7 @@ class RawAnswer:
         return json.loads(self.body)
 
 
-async def send(url: str, text: bytes, *, limit_s: float = 10.0) -> RawAnswer:
+async def send(url: str, text: bytes, *, limit_s: float = 20.0) -> RawAnswer:
     """Sends these bytes to the broker at ``url``, leaves the connection open and reads one answer."""
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)

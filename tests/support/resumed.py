@@ -22,7 +22,7 @@ def events(body: bytes) -> list[tuple[str, bytes]]:
     return found
 
 
-async def read_event(response: aiohttp.ClientResponse, limit_s: float = 5.0) -> tuple[str, bytes]:
+async def read_event(response: aiohttp.ClientResponse, limit_s: float = 20.0) -> tuple[str, bytes]:
     """The next event; comments are passed over."""
     async with asyncio.timeout(limit_s):
         while True:

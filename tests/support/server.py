@@ -122,7 +122,7 @@ def running(servers: list[Server]) -> Iterator[None]:
 def until(
     holds: Callable[[], object],
     what: str,
-    limit_s: float = 10.0,
+    limit_s: float = 20.0,
     evidence: Callable[[], str] = str,
 ) -> None:
     """Wait for a condition; a server that does not answer yet does not meet it."""

@@ -69,7 +69,7 @@ def asked(coroutine) -> asyncio.Task:
     return asyncio.create_task(coroutine)
 
 
-async def event_of(response: aiohttp.ClientResponse, limit_s: float = 5.0) -> bytes:
+async def event_of(response: aiohttp.ClientResponse, limit_s: float = 20.0) -> bytes:
     """The next event or comment as it came over the wire."""
     async with asyncio.timeout(limit_s):
         return await response.content.readuntil(b"\n\n")

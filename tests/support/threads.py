@@ -96,7 +96,7 @@ class Stream:
         self.headers = response.headers
         self.comments = 0
 
-    async def next(self, limit_s: float = 5.0) -> Event | None:
+    async def next(self, limit_s: float = 20.0) -> Event | None:
         """The next event; comments are counted. None at its end."""
         async with asyncio.timeout(limit_s):
             while True:
@@ -110,7 +110,7 @@ class Stream:
                     return _event(block.decode())
                 self.comments += 1
 
-    async def rest(self, limit_s: float = 5.0) -> list[Event]:
+    async def rest(self, limit_s: float = 20.0) -> list[Event]:
         found = []
         while event := await self.next(limit_s):
             found.append(event)

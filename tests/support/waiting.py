@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 
 
-async def eventually(holds: Callable[[], object], limit_s: float = 5.0) -> object:
+async def eventually(holds: Callable[[], object], limit_s: float = 20.0) -> object:
     """The first true value of ``holds``, which may be a coroutine function."""
     last = None
     try:

@@ -35,19 +35,19 @@ class Sides:
         """One task for the broken model, not waited for."""
         return await self.broker.infer(request, llm="broken", **more)
 
-    async def ends(self, request: dict, limit_s: float = 10.0, **more: object) -> Told:
+    async def ends(self, request: dict, limit_s: float = 20.0, **more: object) -> Told:
         """One task for the broken model, to its one and only end."""
         told = await self.broken(request, **more)
         return await self.broker.ended(told, limit_s)
 
-    async def fails(self, request: dict, limit_s: float = 10.0, **more: object) -> str:
+    async def fails(self, request: dict, limit_s: float = 20.0, **more: object) -> str:
         """The reason that the task for the broken model ended with."""
         told = await self.ends(request, limit_s, **more)
         assert "error" in told.last, told.last
         assert told.last["code"] and "\n" not in told.last["error"]
         return told.last["error"]
 
-    async def the_other_answers(self, limit_s: float = 2.0) -> None:
+    async def the_other_answers(self, limit_s: float = 10.0) -> None:
         async with asyncio.timeout(limit_s):
             told = await self.broker.ended(await self.broker.infer(STREAM))
         assert told.payloads[-1] == "[DONE]" and len(told.payloads) == 4

@@ -23,7 +23,7 @@ def state(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-async def wake_fails(s, limit_s: float = 10.0) -> str:
+async def wake_fails(s, limit_s: float = 20.0) -> str:
     """The reason, which the wake and a request that waits for it both get."""
     wake = await s.broker.order("wake", "broken")
     await s.the_other_answers()

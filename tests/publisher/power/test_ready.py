@@ -10,7 +10,7 @@ from publisher.activity import Activity
 from publisher.power.power import Power
 from publisher.power.ways import Limits, State, Ways
 
-pytestmark = pytest.mark.timeout(10)  # a loop that never yields is past the reach of asyncio's own limits
+pytestmark = pytest.mark.timeout(40)  # a loop that never yields is past the reach of asyncio's own limits
 
 LIMITS = Limits(max_wait_s=5.0, min_awake_s=0.0, poll_s=0.01, settle_s=5.0, canary_s=1.0)
 
@@ -60,7 +60,7 @@ async def test_a_request_in_the_round_in_which_a_wake_ends_is_let_in():
     asking = asyncio.create_task(request())
     await asyncio.sleep(0.01)
     backend.gate.set()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         await asyncio.gather(waking, asking)
 
 
@@ -78,5 +78,5 @@ async def test_a_request_in_the_round_in_which_it_has_fallen_asleep_wakes_it_aga
     asking = asyncio.create_task(request())
     await asyncio.sleep(0.01)
     backend.gate.set()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         await asyncio.gather(falling, asking)

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 import uvloop
 
-LIMIT_S = 30
+LIMIT_S = 60
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])

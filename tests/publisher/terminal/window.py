@@ -54,7 +54,7 @@ class Window:
     async def cpu_s(self) -> float:
         """Asked of the program, which must be awake to answer."""
         self.tell("cpu")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return float(await asyncio.to_thread(os.read, self._answers, 100))
 
     def type(self, keys: bytes) -> None:

@@ -103,7 +103,7 @@ class Anthropic:
     async def __aexit__(self, *_: object) -> None:
         await end(self._runner)
 
-    async def until(self, condition: Callable[[], bool], limit_s: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], bool], limit_s: float = 20.0) -> None:
         async with asyncio.timeout(limit_s), self._changed:
             await self._changed.wait_for(condition)
 
