@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import signal
 import tempfile
 
 import pytest
@@ -73,7 +74,10 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session", autouse=True)
 def own_surroundings(tmp_path_factory):
-    """No publisher of another process of tests, or of whoever runs them, is found by one here."""
+    """No publisher of another process of tests, or of whoever runs them, is found by one here; and Ctrl-C is heard by
+    the programs under test, though a shell that runs tests in the background has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     tmp_path_factory.getbasetemp()  # pytest's own folders stay where they are
     # A socket's path must be short, and pytest's folders are deep.
     with tempfile.TemporaryDirectory(prefix="rv", dir="/tmp" if os.name == "posix" else None) as folder:
