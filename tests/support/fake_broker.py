@@ -141,10 +141,11 @@ class FakeBroker:
         self.headers.append(dict(request.headers))
         self.instances.add(request.headers.get("X-Provider-Instance", ""))
         waiting = self.refuse.get(call)
+        refusal = waiting.pop(0) if waiting else None
         await self.tell()
-        if not waiting:
+        if refusal is None:
             return None
-        status, message = waiting.pop(0)
+        status, message = refusal
         code = "unknown_session" if status == 404 else "scripted"
         return web.json_response({"error": {"message": message, "code": code}}, status=status)
 
