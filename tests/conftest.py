@@ -12,6 +12,7 @@ import os
 import signal
 import tempfile
 
+import hypothesis
 import pytest
 
 from tests.support import servers
@@ -70,6 +71,9 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "limit_s(seconds): how long an async test may take")
+    # The same examples each time, and none is wrong for being slow; `--hypothesis-profile default` looks for new ones.
+    if not config.getoption("--hypothesis-profile"):
+        hypothesis.settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -193,7 +193,7 @@ async def test_a_choice_among_hundreds_finds_the_one_that_is_free(redis_at):
 
 
 async def test_members_whose_heartbeats_ended_unseen_are_passed_over(redis_at):
-    timers = {"stale_seconds": 0.4, "sweep_seconds": 1000, "heartbeat_seconds": 1000}
+    timers = {"stale_seconds": 1.5, "sweep_seconds": 1000, "heartbeat_seconds": 1000}
     dead = [f"a{number:02}" for number in range(40)]
     async with replica(redis_at, **timers) as broker, Provider(broker, *dead, model="q") as silent, Provider(broker, "z", model="q") as alive:
         asker = Asker(broker)

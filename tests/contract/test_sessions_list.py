@@ -47,7 +47,7 @@ async def test_a_session_without_a_channel_is_active_and_one_that_left_is_inacti
 
 
 async def test_without_heartbeats_it_turns_inactive_and_then_goes_though_no_sweep_comes_by(redis_at):
-    timers = {"stale_seconds": 0.3, "expire_seconds": 0.5, "sweep_seconds": 1000}
+    timers = {"stale_seconds": 0.3, "expire_seconds": 1.5, "sweep_seconds": 1000}
     async with replica(redis_at, **timers) as broker:
         await Provider(broker, "m", connect=False).register()
         seen = []

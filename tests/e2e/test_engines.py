@@ -127,7 +127,7 @@ def engine_process(kind: str, port: int) -> dict:
 async def nobody_at(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except ConnectionRefusedError:
+    except ConnectionError:  # refused, or reset as it ends
         return True
     writer.close()
     return False

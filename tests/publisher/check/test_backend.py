@@ -117,8 +117,8 @@ async def test_servers_are_looked_at_side_by_side():
     async with Ollama(["m"]) as slow, Ollama(["m"]) as slower:
         slow.faults["*"] = slower.faults["*"] = "hang"
         began = asyncio.get_running_loop().time()
-        await looked(*(Provider("q", server.url, "m", type="ollama") for server in (slow, slower)), limit_s=0.5)
-        assert asyncio.get_running_loop().time() - began < 0.95
+        await looked(*(Provider("q", server.url, "m", type="ollama") for server in (slow, slower)), limit_s=1.5)
+        assert asyncio.get_running_loop().time() - began < 2.9
 
 
 async def test_names_that_patterns_make_twice_are_told():
