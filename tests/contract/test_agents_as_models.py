@@ -83,7 +83,7 @@ async def test_an_llm_or_alias_of_just_that_name_comes_first(redis_at, taken):
 
 
 async def test_an_alias_whose_llm_is_gone_hides_no_agent(redis_at):
-    timers = {"stale_seconds": 0.5, "expire_seconds": 0.1, "sweep_seconds": 1000}
+    timers = {"stale_seconds": 1.5, "expire_seconds": 0.1, "sweep_seconds": 1000}
     async with replica(redis_at, **timers) as broker, Provider(broker, "other", aliases=["agent/bot"], connect=False):
         async with Provider(broker, "m", agents=BOT) as provider:
             async def gone() -> bool:
@@ -126,7 +126,7 @@ async def test_an_agent_whose_llms_publisher_is_away_is_503(redis_at):
 
 
 async def test_an_agent_whose_llm_is_gone_is_503_saying_so(redis_at):
-    timers = {"stale_seconds": 0.5, "expire_seconds": 0.1, "sweep_seconds": 1000}
+    timers = {"stale_seconds": 1.5, "expire_seconds": 0.1, "sweep_seconds": 1000}
     async with replica(redis_at, **timers) as broker, Provider(broker, "m", connect=False):
         async with Provider(broker, agents=BOT) as provider:
             async def gone() -> bool:

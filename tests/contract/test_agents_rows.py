@@ -147,7 +147,7 @@ async def test_an_agent_is_inactive_at_once_when_its_publishers_channel_closes(r
 
 
 async def test_an_agent_without_a_heartbeat_turns_inactive_and_then_goes_though_no_sweep_comes_by(redis_at):
-    timers = {"stale_seconds": 0.3, "expire_seconds": 0.5, "sweep_seconds": 1000}
+    timers = {"stale_seconds": 0.3, "expire_seconds": 1.5, "sweep_seconds": 1000}
     async with replica(redis_at, **timers) as broker:
         await put_public_llm(redis_at, "gpt")
         provider = Provider(broker, agents=bot("gpt"), connect=False)
@@ -166,7 +166,7 @@ async def test_an_agent_without_a_heartbeat_turns_inactive_and_then_goes_though_
 
 
 async def test_one_heartbeat_covers_agents_and_llms(redis_at):
-    async with replica(redis_at, stale_seconds=0.5) as broker, Provider(broker, "m", agents=bot(), connect=False) as provider:
+    async with replica(redis_at, stale_seconds=1.5) as broker, Provider(broker, "m", agents=bot(), connect=False) as provider:
         before = (await shown(broker, "bot"))["lastHeartbeatAt"]
 
         async def later() -> bool:
@@ -179,7 +179,7 @@ async def test_one_heartbeat_covers_agents_and_llms(redis_at):
 
 
 async def test_a_public_agent_made_over_http_keeps_an_expired_llm_until_it_goes(redis_at):
-    timers = {"stale_seconds": 0.1, "expire_seconds": 0.1, "sweep_seconds": 1000, "heartbeat_seconds": 0.001}
+    timers = {"stale_seconds": 0.6, "expire_seconds": 0.2, "sweep_seconds": 1000, "heartbeat_seconds": 0.001}
     async with replica(redis_at, **timers) as broker, Provider(broker, "m", connect=False):
         row = await make_agent(broker, "helpdesk", "m")
 
@@ -199,7 +199,7 @@ async def test_a_public_agent_made_over_http_keeps_an_expired_llm_until_it_goes(
 
 
 async def test_a_living_agent_is_whole_after_its_expired_llm_was_registered_anew(redis_at):
-    timers = {"stale_seconds": 0.4, "expire_seconds": 0.1, "sweep_seconds": 1000}
+    timers = {"stale_seconds": 1.5, "expire_seconds": 0.1, "sweep_seconds": 1000}
     async with replica(redis_at, **timers) as broker, Provider(broker, "m", connect=False):
         second = Provider(broker, agents=bot("m", description="d"), connect=False)
         assert (await second.register())[0] == 201

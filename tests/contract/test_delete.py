@@ -56,7 +56,7 @@ async def test_an_llm_that_agents_are_pinned_to_is_409_naming_them(redis_at, kin
 
 
 async def test_an_expired_agent_that_nobody_sees_does_not_stand_in_the_way(redis_at):
-    timers = {"stale_seconds": 0.2, "expire_seconds": 0.1, "sweep_seconds": 1000}
+    timers = {"stale_seconds": 0.6, "expire_seconds": 0.1, "sweep_seconds": 1000}
     async with replica(redis_at, **timers) as broker:
         await put_public_llm(redis_at, "gpt")
         assert (await Provider(broker, agents=[{"name": "bot", "llmName": "gpt"}]).register())[0] == 201

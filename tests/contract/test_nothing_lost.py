@@ -104,7 +104,7 @@ async def test_a_name_cannot_hide_another_rows_id(redis_at):
 
 
 async def test_a_publisher_without_heartbeats_is_told_to_stop_what_it_lost(redis_at):
-    async with replica(redis_at, stale_seconds=0.3) as broker, Provider(broker, "m") as provider:
+    async with replica(redis_at, stale_seconds=1.0) as broker, Provider(broker, "m") as provider:
         client = asked(broker.chat("m"))
         frame = await provider.next()
         assert (await client)[0] == 503

@@ -77,7 +77,7 @@ async def named(broker, provider: Provider) -> str:
 
 
 async def test_an_alias_of_llms_that_are_gone_hides_no_model(redis_at):
-    timers = {"stale_seconds": 0.3, "expire_seconds": 0.1, "sweep_seconds": 1000}
+    timers = {"stale_seconds": 1.5, "expire_seconds": 0.1, "sweep_seconds": 1000}
     async with replica(redis_at, **timers) as broker, Provider(broker, "gone", aliases=["x"], connect=False):
         async with Provider(broker, "m", model="x") as provider:
             while (await broker.call("GET", "/api/v1/llms/gone"))[0] == 200:

@@ -151,7 +151,7 @@ async def test_the_prompts_of_an_agent_go_when_it_is_deleted(redis_at):
 
 @pytest.mark.parametrize("sweep_seconds", [0.05, 1000])
 async def test_the_prompts_of_an_agent_that_expired_wait_for_it_by_name_though_no_sweep_came_by(redis_at, sweep_seconds):
-    timers = {"stale_seconds": 0.4, "expire_seconds": 0.1, "sweep_seconds": sweep_seconds, "heartbeat_seconds": 0.001}
+    timers = {"stale_seconds": 0.8, "expire_seconds": 0.1, "sweep_seconds": sweep_seconds, "heartbeat_seconds": 0.001}
     async with replica(redis_at, **timers) as broker:
         provider = Provider(broker, "m", agents=BOT, connect=False)
         assert (await provider.register())[0] == 201

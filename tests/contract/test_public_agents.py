@@ -105,7 +105,7 @@ async def test_a_publisher_cannot_register_a_public_name(redis_at):
 
 
 async def test_a_name_whose_agent_expired_is_free_though_no_sweep_came_by(redis_at):
-    timers = {"stale_seconds": 0.2, "expire_seconds": 0.1, "sweep_seconds": 1000}
+    timers = {"stale_seconds": 0.8, "expire_seconds": 0.1, "sweep_seconds": 1000}
     async with replica(redis_at, **timers) as broker, Provider(broker, "m", agents=BOT, connect=False):
         old = (await shown(broker, "bot"))["id"]
 

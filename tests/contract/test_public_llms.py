@@ -68,7 +68,7 @@ async def test_an_inactive_publishers_name_is_still_its_own(redis_at):
 
 
 async def test_a_name_whose_row_expired_is_free_though_no_sweep_came_by(redis_at):
-    timers = {"stale_seconds": 0.2, "expire_seconds": 0.1, "sweep_seconds": 1000}
+    timers = {"stale_seconds": 0.8, "expire_seconds": 0.1, "sweep_seconds": 1000}
     async with replica(redis_at, **HERE, **timers) as broker, Provider(broker, "gpt", connect=False):
         old = (await broker.llm("gpt"))["id"]
 

@@ -73,7 +73,7 @@ async def test_agents_go_before_llms(redis_at):
 
 
 async def test_an_expired_llm_takes_its_virtual_agents_with_it_though_they_live(redis_at):
-    async with replica(redis_at, **{**DUE, "stale_seconds": 0.4}) as broker:
+    async with replica(redis_at, **{**DUE, "stale_seconds": 1.5}) as broker:
         async with Provider(broker, "a", connect=False):
             other = Provider(broker, agents=[{"name": "living", "llmName": "a"}], connect=False)
             assert (await other.register())[0] == 201
@@ -103,7 +103,7 @@ async def test_a_public_agent_blocks_the_delete_and_is_reported(redis_at):
 
 
 async def test_a_kept_llm_answers_503_and_can_be_registered_again_under_its_id(redis_at):
-    async with replica(redis_at, **{**DUE, "stale_seconds": 0.3}) as broker, Provider(broker, "a", connect=False) as provider:
+    async with replica(redis_at, **{**DUE, "stale_seconds": 0.8}) as broker, Provider(broker, "a", connect=False) as provider:
         await put_public_agent(redis_at, "helpdesk", "a")
 
         async def kept() -> bool:

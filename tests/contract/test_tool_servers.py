@@ -146,7 +146,7 @@ async def test_without_its_publisher_it_is_inactive_and_calls_are_refused_at_onc
 
 
 async def test_a_silent_one_turns_inactive_and_goes_after_its_time(redis_real):
-    async with replica(redis_real, stale_seconds=0.3, expire_seconds=0.4) as broker:
+    async with replica(redis_real, stale_seconds=0.3, expire_seconds=1.5) as broker:
         await ToolProvider(broker, "files").register()
         await until_inactive(broker, "files")
 

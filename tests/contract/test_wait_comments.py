@@ -23,7 +23,7 @@ async def test_silence_before_the_first_byte_is_no_stall(redis_real):
 
 
 async def test_a_waiting_stream_gets_comments_first_early_then_regularly(redis_real):
-    async with replica(redis_real, comment_first_seconds=0.1, comment_every_seconds=0.4) as broker:
+    async with replica(redis_real, comment_first_seconds=0.1, comment_every_seconds=1.0) as broker:
         async with Provider(broker, "m", slots=1) as provider, asyncio.timeout(10):
             first = asked(broker.chat("m"))
             frame = await provider.next()
@@ -35,8 +35,8 @@ async def test_a_waiting_stream_gets_comments_first_early_then_regularly(redis_r
                 for _ in range(3):
                     assert (await event_of(response)).startswith(b":")
                     arrived.append(loop.time() - began)
-                assert 0.09 <= arrived[0] < 0.4
-                assert arrived[1] - arrived[0] >= 0.35 and arrived[2] - arrived[1] >= 0.35
+                # A machine that is busy delays one, and the next still comes at its time.
+                assert 0.09 <= arrived[0] < 1.0 and arrived[1] >= 1.05 and arrived[2] >= 2.05
                 await provider.answer(frame)
                 await first
                 frame = await provider.next()

@@ -178,7 +178,7 @@ async def test_a_wake_ends_at_its_limit(redis_at):
 
 
 async def test_a_wake_without_heartbeats_ends_with_its_session(redis_at):
-    async with replica(redis_at, stale_seconds=0.3) as broker, asleep(broker) as provider:
+    async with replica(redis_at, stale_seconds=1.0) as broker, asleep(broker) as provider:
         client = asked(broker.chat("m"))
         await provider.next("wake")
         status, body, _ = await client

@@ -25,7 +25,7 @@ from tests.support.server import free_ports
 from tests.support.wakers import waker
 from tests.support.waiting import eventually
 
-IDLE_S = 0.6
+IDLE_S = 1.5
 NATIVE = {"wake": {"type": "native"}, "sleep": {"type": "native"}}
 
 
@@ -105,7 +105,11 @@ async def anthropic(stage: Stage) -> AsyncIterator[Server]:
             "name": "claude", "type": "anthropic", "url": engine.url, "model": "claude-a",
             "wake": {"type": "http", "url": wake.url}, "sleep": {"type": "http", "url": sleep.url},
         }
-        yield Server(provider, {"claude": "claude-a"}, lambda _: nobody_at(engine.port), words=("tök", "€n", " 🙂"))
+
+        def stopped(_: str) -> bool:
+            return not up and all(task.done() for task in ending)
+
+        yield Server(provider, {"claude": "claude-a"}, stopped, words=("tök", "€n", " 🙂"))
         stop()
         await asyncio.gather(*ending)
 
