@@ -223,11 +223,9 @@ async def test_ctrl_c_cancels_the_turn_and_not_the_program(redis_at):
         assert (await spoken(provider, "two"))["messages"] == [KIND, user("again")]
         await screen.until("two")
         await screen.until("> ")
-        screen.type("\x03")
-        await screen.until("Ctrl-C again, or Ctrl-D, ends")
+        await screen.interrupt("Ctrl-C again, or Ctrl-D, ends")
         await screen.until("> ")
-        screen.type("\x03")
-        assert await screen.ended() == 0
+        assert await screen.interrupted() == 0
 
 
 @on_a_terminal

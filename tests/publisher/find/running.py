@@ -89,10 +89,10 @@ class Typing:
         self.shown += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", block.decode("utf-8", "replace"))
         self._new.set()
 
-    async def until(self, text: str) -> None:
+    async def until(self, text: str, limit_s: float = 15.0) -> None:
         """Waits for a text that came after the last one waited for."""
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(limit_s):
                 while (at := self.shown.find(text, self._read)) < 0:
                     self._new.clear()
                     await self._new.wait()
@@ -110,12 +110,22 @@ class Typing:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
+    async def interrupt(self, text: str) -> None:
+        """Ctrl-C, answered by that text. One that comes between readline's prompt and its read is heard with the next only,
+        as one."""
+        self.type("\x03")
+        try:
+            await self.until(text, 3)
+        except AssertionError:
+            self.type("\x03")
+            await self.until(text)
+
     async def interrupted(self) -> int:
         """Ctrl-C, and again when the first came just before the process began to listen."""
         for _ in range(10):
             self.type("\x03")
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(3):
                     return await self._process.wait()
         raise AssertionError(f"Ctrl-C does not end it; on the screen: {self.shown!r}")
 
