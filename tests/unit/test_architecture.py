@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,18 +23,32 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imports(path: Path) -> set[str]:
+def tree(path: Path) -> ast.Module:
+    """A file's syntax, read with the collector at rest.
+
+    Garbage that complains when it is collected has a traceback printed, which parses too, and Python 3.11
+    before 3.11.8 cannot parse within a parse (python/cpython#106905: "AST constructor recursion depth mismatch").
+    """
+    gc.disable()
+    try:
+        return ast.parse(path.read_text())
+    finally:
+        gc.enable()
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Every module that a file imports, relative ones in full; from a package also the name's own path."""
     package = name(path).removesuffix(".py").split("/")[:-1]
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
             found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
-    return found
+    return frozenset(found)
 
 
 def importers(*modules: str) -> set[str]:
@@ -100,7 +116,7 @@ def test_the_broker_knows_nothing_of_the_publisher():
 def test_a_file_is_short_and_says_what_it_holds(path):
     text = path.read_text()
     assert len(text.splitlines()) <= 260
-    assert ast.get_docstring(ast.parse(text)) or not text.strip()
+    assert ast.get_docstring(tree(path)) or not text.strip()
 
 
 @pytest.mark.parametrize("path", [path for path in LUA if path.parent.name != "shared"], ids=name)

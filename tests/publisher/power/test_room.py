@@ -63,7 +63,8 @@ async def test_a_wake_that_is_stopped_lets_the_other_one_take_work_again():
     await asyncio.sleep(2)
     assert a.held
     await b.power.stop()
-    await asyncio.wait([waking])
+    with pytest.raises(WakeFailed, match="is stopped"):
+        await waking
     assert not a.held and a.power.state is State.AWAKE
 
 
