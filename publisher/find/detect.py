@@ -64,6 +64,8 @@ async def _place(
     for root in target:
         probe = Probe(http, root, timeout_s, api_key)
         mark = await mark_of(probe)
+        if mark and probe.forget_silences():  # it is there, and what it did not say in time tells what it is
+            mark = await mark_of(probe) or mark
         if not probe.refused:
             break
     found = await _found(http, probe.root, mark, api_key) if mark and mark.type else None

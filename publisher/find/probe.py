@@ -1,7 +1,7 @@
 """Asks one address for pages, a short while each, and remembers the answers.
 
 GET only, no redirect followed, no proxy. An address that refused, or was silent
-twice, is not asked again.
+twice, is asked for nothing more, unless it is told to forget that.
 """
 
 from __future__ import annotations
@@ -48,6 +48,13 @@ class Probe:
         if path not in self._pages:
             self._pages[path] = None if self.refused or self.silences >= PATIENCE else await self._get(path)
         return self._pages[path]
+
+    def forget_silences(self) -> bool:
+        """Whether there were any. Their pages are asked for again then: a busy server may have been late."""
+        silent = self.silences > 0
+        self._pages = {path: page for path, page in self._pages.items() if page}
+        self.silences = 0
+        return silent
 
     async def fields(self, path: str) -> dict:
         page = await self.page(path)

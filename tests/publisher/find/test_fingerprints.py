@@ -1,10 +1,13 @@
 """Every type of server is known by what it says, and what only looks like one is not taken for it."""
 
+import asyncio
+
 import pytest
 
 from publisher.find.detect import look, look_at
 from tests.publisher.find.little import BROKER, HANG, Little, openai_list
 from tests.support.engines import LlamaCpp, LlamaCppRouter, LMStudio, Ollama, VLLM
+from tests.support.waiting import eventually
 
 SPA = "<!doctype html><title>a page</title>"
 SGLANG = {"model_path": "/m/qwen", "tokenizer_path": "/m/qwen", "is_generation": True}
@@ -96,6 +99,16 @@ async def test_a_broker_that_wants_a_token_is_known_all_the_same():
     pages = {**BROKER, "/v1/models": (401, {"error": {"code": "invalid_token"}})}
     async with Little(pages, (401, {"error": {}})) as broker:
         assert (await look(["127.0.0.1"], [broker.port])).brokers == [broker.url]
+
+
+@pytest.mark.parametrize("late", ["/healthz", "/openapi.json"])
+async def test_a_server_that_is_late_once_is_known_all_the_same(late):
+    async with Little(BROKER | {late: HANG}) as broker:
+        looking = asyncio.create_task(look(ports=[broker.port]))
+        await eventually(lambda: late in [path for _, path, _ in broker.seen])
+        broker.pages[late] = BROKER[late]
+        sight = await looking
+        assert sight.brokers == [broker.url] and not sight.found
 
 
 @pytest.mark.parametrize(
