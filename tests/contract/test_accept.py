@@ -10,7 +10,7 @@ from tests.support.streams import asked, stream
 
 
 async def test_an_unaccepted_task_is_given_again_to_a_session_that_accepts(redis_at):
-    async with replica(redis_at, accept_seconds=0.15) as broker, Provider(broker, "m", accepts=True) as provider:
+    async with replica(redis_at, accept_seconds=0.3) as broker, Provider(broker, "m", accepts=True) as provider:
         client = asked(broker.chat("m"))
         frame = await provider.next()
         again = await provider.next()
@@ -22,7 +22,7 @@ async def test_an_unaccepted_task_is_given_again_to_a_session_that_accepts(redis
 
 @pytest.mark.parametrize("sign", ["accept", "accept frame", "chunk"])
 async def test_an_accepted_task_is_not_given_again(redis_at, sign):
-    async with replica(redis_at, accept_seconds=0.2) as broker, Provider(broker, "m", accepts=True) as provider:
+    async with replica(redis_at, accept_seconds=0.6) as broker, Provider(broker, "m", accepts=True) as provider:
         client = asked(stream(broker, "m"))
         frame = await provider.next()
         if sign == "accept":
@@ -33,7 +33,7 @@ async def test_an_accepted_task_is_not_given_again(redis_at, sign):
         else:
             await provider.chunk(frame, "a")
         with pytest.raises(TimeoutError):
-            await provider.next(limit_s=0.5)
+            await provider.next(limit_s=1.0)
         await provider.chunk(frame, "[DONE]", done=True)
         assert (await client).status == 200
 

@@ -335,11 +335,11 @@ async def test_a_tool_may_take_longer_than_an_llm_may_be_silent_and_the_client_h
 
 
 async def test_an_answer_that_takes_long_is_not_taken_for_lost(redis_real):
-    async with agent(redis_real, replica_ttl_seconds=0.2) as (broker, provider):
+    async with agent(redis_real, replica_ttl_seconds=0.5) as (broker, provider):
         task = asked(broker.chat(AGENT, messages=HELLO))
         await lists(provider)
         frame = await provider.next()
-        ended, _ = await asyncio.wait({task}, timeout=1)
+        ended, _ = await asyncio.wait({task}, timeout=1.5)
         assert not ended
         await provider.answer(frame, completion(content="Hot."))
         assert (await task)[0] == 200

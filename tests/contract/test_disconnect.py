@@ -45,7 +45,7 @@ async def test_new_requests_get_503_publisher_offline_at_once(redis_at):
 
 
 async def test_tasks_in_flight_are_refused_when_the_grace_is_over(redis_at):
-    async with replica(redis_at, reconnect_grace_seconds=0.3) as broker, Provider(broker, "m") as provider:
+    async with replica(redis_at, reconnect_grace_seconds=1.0) as broker, Provider(broker, "m") as provider:
         asking = asyncio.create_task(broker.chat("m"))
         await provider.next()
         await provider.close()

@@ -202,8 +202,8 @@ async def test_a_publisher_that_comes_back_serves_who_waited(redis_at):
 
 async def test_who_waits_too_long_is_told_and_a_deadline_ends_the_wait(redis_at):
     async with replica(redis_at, queue_wait_seconds=0.2) as broker, Provider(broker, "a", model="q", slots=1) as provider:
-        frames, clients = await fill(broker, redis_at, provider, 1, 1)
-        assert (await clients[1])[1]["error"]["code"] == "queue_timeout"
+        frames, clients = await fill(broker, redis_at, provider, 1, 0)
+        assert (await broker.chat("q"))[1]["error"]["code"] == "queue_timeout"
         status, body, _ = await broker.chat("q", headers={"X-Deadline-Seconds": "0.1"})
         assert status == 504 and not await redis_at.read(LINE)
         await provider.answer(frames[0])

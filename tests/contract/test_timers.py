@@ -62,7 +62,7 @@ async def test_heartbeats_keep_a_row_active_past_the_limit(redis_at):
 
 
 async def test_inactive_for_too_long_is_deleted_with_every_trace(redis_at):
-    async with replica(redis_at, expire_seconds=0.2) as broker, Provider(broker, "m") as provider:
+    async with replica(redis_at, expire_seconds=0.6) as broker, Provider(broker, "m") as provider:
         await provider.close()
         await broker.until_status("m", "inactive")
 
@@ -124,7 +124,7 @@ async def test_an_expired_row_does_not_come_back_by_a_heartbeat(redis_at):
 
 
 async def test_a_stale_row_can_be_adopted_before_any_sweep(redis_at):
-    async with replica(redis_at, stale_seconds=0.3, **UNSWEPT) as broker, Provider(broker, "m", connect=False):
+    async with replica(redis_at, stale_seconds=0.8, **UNSWEPT) as broker, Provider(broker, "m", connect=False):
         row_id = (await broker.until_status("m", "inactive"))["id"]
         async with Provider(broker, "m", connect=False) as second:
             row = await broker.llm("m")
