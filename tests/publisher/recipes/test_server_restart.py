@@ -11,7 +11,7 @@ import pytest
 
 from publisher.config.values import Process
 from publisher.failures import RecipeFailed
-from tests.publisher.recipes.programs import SLEEP, alive, child, note_pid, noted, process_of, server
+from tests.publisher.recipes.programs import SLEEP, alive, child, note_pid, noted, process_of, said, server
 from tests.support.waiting import eventually
 
 
@@ -29,7 +29,7 @@ def test_one_that_exits_at_once_tells_its_exit_code_and_last_lines(play, tmp_pat
 
     with caplog.at_level(logging.INFO, "publisher"):
         play(test())
-    [line] = [record.getMessage() for record in caplog.records]
+    [line] = said(caplog)
     assert line.startswith('"qwen": ') and line.endswith(
         "ended with exit code 3: CUDA out of memory; starting it again in 60 s"
     )
@@ -58,7 +58,7 @@ def test_restarts_come_ever_later_up_to_a_limit(play, tmp_path, caplog):
             await eventually(lambda: process.restarts >= 4, 15)
 
     play(test())
-    pauses = [re.search(r"again in ([\d.]+) s", record.getMessage())[1] for record in caplog.records]
+    pauses = [re.search(r"again in ([\d.]+) s", line)[1] for line in said(caplog)]
     assert pauses[:4] == ["0.02", "0.04", "0.08", "0.08"]
 
 
@@ -76,7 +76,7 @@ def test_a_steady_run_makes_the_pause_short_again_and_forgets_why_it_died(play, 
                 assert process.died
 
     play(test())
-    assert [re.search(r"again in ([\d.]+) s", record.getMessage())[1] for record in caplog.records] == ["0.02"] * 2
+    assert [re.search(r"again in ([\d.]+) s", line)[1] for line in said(caplog)] == ["0.02"] * 2
 
 
 def test_a_start_does_not_wait_for_the_pause_before_a_restart(play, tmp_path):
