@@ -22,7 +22,7 @@ from tests.support.backend import Backend, Script
 from tests.support.fake_broker import FakeBroker
 
 SHORT = Timers(
-    accept_after_s=0.05, availability_s=0.05, models_s=0.05, check_timeout_s=1, wake_poll_s=0.02, settle_s=5, canary_s=5, retry_first_s=0.01,
+    accept_after_s=0.05, availability_s=0.05, models_s=0.05, check_timeout_s=5, wake_poll_s=0.02, settle_s=5, canary_s=5, retry_first_s=0.01,
     retry_most_s=0.05, working_retry_s=0.05, results_retry_first_s=0.01, results_retry_most_s=0.05, slow_retry_s=0.05, silence_s=5,
     call_timeout_s=5, drain_s=5, last_words_s=1,
 )

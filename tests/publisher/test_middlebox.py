@@ -28,7 +28,7 @@ from tests.support.waiting import eventually
 IDLE_S = 1.5
 COMMENT_S = 0.15
 SHORT = Timers(
-    accept_after_s=0.05, availability_s=0.05, check_timeout_s=1, wake_poll_s=0.02, retry_first_s=0.01,
+    accept_after_s=0.05, availability_s=0.05, check_timeout_s=5, wake_poll_s=0.02, retry_first_s=0.01,
     retry_most_s=0.05, results_retry_first_s=0.01, results_retry_most_s=0.05, slow_retry_s=0.05, silence_s=1.5,
     call_timeout_s=0.5, drain_s=5, last_words_s=1,
 )
