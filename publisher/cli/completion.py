@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 SHELLS = ("bash", "zsh", "fish")
-LIMIT_S = 0.3
+LIMIT_S = 1.0
 HOW = {
     "bash": "# Load it from ~/.bashrc:  eval \"$(publisher completion bash)\"",
     "zsh": "# Load it from ~/.zshrc, after compinit:  eval \"$(publisher completion zsh)\"",

@@ -26,7 +26,7 @@ BAD_CONFIG = 2
 @click.option("--host", "hosts", multiple=True, help="Look at this host instead of this machine; may be repeated.")
 @click.option("--port", "ports", multiple=True, type=click.IntRange(1, 65535),
               help="Look at this port instead of the usual ones; may be repeated.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=0.3, show_default=True,
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,
               help="Seconds that each question may take.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def detect(hosts: tuple[str, ...], ports: tuple[int, ...], timeout_s: float, as_json: bool) -> None:

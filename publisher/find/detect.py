@@ -21,13 +21,13 @@ LIST_S = 3.0  # for the models of a server that is known by now
 
 
 async def detect(
-    hosts: Iterable[str] | None = None, ports: Iterable[int] | None = None, timeout_s: float = 0.3
+    hosts: Iterable[str] | None = None, ports: Iterable[int] | None = None, timeout_s: float = 1.0
 ) -> list[Found]:
     return (await look(hosts, ports, timeout_s)).found
 
 
 async def look(
-    hosts: Iterable[str] | None = None, ports: Iterable[int] | None = None, timeout_s: float = 0.3
+    hosts: Iterable[str] | None = None, ports: Iterable[int] | None = None, timeout_s: float = 1.0
 ) -> Sight:
     sight = Sight()
     async with _session() as http:
