@@ -12,7 +12,7 @@ from tests.support.waiting import eventually
 
 
 async def test_a_follower_that_takes_nothing_is_cut_off_and_that_is_no_bug(redis_real, caplog):
-    async with replica(redis_real, idle_seconds=0.3) as broker, Provider(broker, "m", agents=BOT) as provider:
+    async with replica(redis_real, idle_seconds=1.0) as broker, Provider(broker, "m", agents=BOT) as provider:
         thread = await make_thread(broker)
         async with under_way(broker, provider, thread, "one") as live:
             host, port = broker.url.removeprefix("http://").split(":")
@@ -23,7 +23,12 @@ async def test_a_follower_that_takes_nothing_is_cut_off_and_that_is_no_bug(redis
             assert listeners
             for number in range(20):
                 await live.speak(f"{number} " + "x" * (1 << 20))
-            await eventually(lambda: not listeners)
+
+            async def cut_off() -> bool:
+                await live.speak("on")
+                return not listeners
+
+            await eventually(cut_off)
             await live.finish()
             assert (await live.stream.rest())[-1].name == "final"
             writer.close()
