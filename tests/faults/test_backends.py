@@ -13,6 +13,7 @@ from tests.support.live import Stream, error, word
 from tests.support.places import ServerPlace
 from tests.support.processes import client
 from tests.support.server import free_ports
+from tests.support.waiting import BUSY_S
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +48,8 @@ async def test_a_backend_that_never_answers_is_504_at_the_deadline_and_is_stoppe
         )
         took_s = time.monotonic() - asked_at
     assert status == 504 and answer["error"]["code"] == "deadline_exceeded", answer
-    assert 0.9 < took_s < 2
-    await until_seen(backend, lambda one: marker in one["body"] and one["aborted"], 1)
+    assert 0.9 < took_s < 2 + BUSY_S
+    await until_seen(backend, lambda one: marker in one["body"] and one["aborted"], 1 + BUSY_S)
 
 
 async def test_a_backend_that_falls_silent_in_mid_stream_ends_it_with_an_error_event_and_is_stopped(world):
@@ -57,7 +58,7 @@ async def test_a_backend_that_falls_silent_in_mid_stream_ends_it_with_an_error_e
         payloads = await stream.rest(5)
         assert [word(p) for p in payloads[:-1]] == ["tök€n0 ", "tök€n1 ", "tök€n2 "]
         assert error(payloads[-1])["code"] == "stream_stalled" and error(payloads[-1])["status"] == 504
-    await until_seen(backend, lambda one: "silent" in one["body"] and one["aborted"], 1)
+    await until_seen(backend, lambda one: "silent" in one["body"] and one["aborted"], 1 + BUSY_S)
 
 
 async def test_a_backend_that_dies_in_mid_stream_ends_it_with_an_error_event(world):
@@ -108,7 +109,7 @@ async def test_a_client_that_hangs_up_stops_its_backend_and_nobody_elses(world, 
         leaving = asyncio.create_task(api.chat("m", stream=streaming, user=gone, script={"hang": "head"}))
         await until_seen(backend, lambda one: gone in one["body"], 5)
         leaving.cancel()
-        await until_seen(backend, lambda one: gone in one["body"] and one["aborted"], 1)
+        await until_seen(backend, lambda one: gone in one["body"] and one["aborted"], 1 + BUSY_S)
         payloads = await other.rest()
         assert len(payloads) == 21 and payloads[-1] == "[DONE]"
     assert await times_seen(backend, gone) == 1

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from tests.support.engines.anthropic import Anthropic, Script, text, thinking, tool
+from tests.support.waiting import BUSY_S
 
 ASKED = {"max_tokens": 50, "messages": [{"role": "user", "content": "hello"}], "thinking": {"type": "enabled", "budget_tokens": 1024}}
 TOOLS = [{"type": "web_search_20250305", "name": "web_search"}, {"name": "f", "input_schema": {"type": "object"}}]
@@ -71,5 +72,5 @@ async def test_closing_a_stream_hangs_up_on_the_server(world, model):
         stream = await client.messages.create(**ASKED, model=model, stream=True)
         await anext(aiter(stream))
         await stream.close()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(1 + BUSY_S):
             await server.until(lambda: any(one.aborted for one in server.seen))

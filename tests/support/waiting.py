@@ -6,6 +6,9 @@ import asyncio
 import inspect
 from collections.abc import Callable
 
+#: What a busy machine may add to a time that the contract gives.
+BUSY_S = 2.0
+
 
 async def eventually(holds: Callable[[], object], limit_s: float = 20.0) -> object:
     """The first true value of ``holds``, which may be a coroutine function."""
