@@ -94,7 +94,7 @@ async def test_sigterm_ends_a_turn_that_takes_too_long_and_keeps_what_was_said(s
         assert (await say(api, thread, "again"))[0] == 200
 
 
-async def test_a_cancel_at_another_broker_stops_the_backend_within_a_second(stage):
+async def test_a_cancel_at_another_broker_stops_the_backend(stage):
     one, two, _, backend = await system(stage, 2, tick_seconds=0.5)
     async with client(one.url) as api_1, client(two.url) as api_2:
         await make_agent(api_1, "bot", "m")

@@ -132,12 +132,12 @@ async def test_a_backends_429_comes_with_its_retry_after(world, streaming):
     assert refused.value.response.headers["retry-after"] == "7" and refused.value.body["error"]["type"] == "rate_limit_error"
 
 
-async def test_closing_a_stream_stops_the_backend_within_a_second(world):
+async def test_closing_a_stream_stops_the_backend(world):
     async with sdk(world) as client:
         stream = await client.messages.create(**{**ASKED, "model": "hanging"}, stream=True)
         await anext(aiter(stream))
         await stream.close()
         closed_at = time.monotonic()
         while not [one for one in await seen(world.hanging_url) if one["aborted"]]:
-            assert time.monotonic() - closed_at < 1 + BUSY_S, "the backend still works a second after its client left"
+            assert time.monotonic() - closed_at < 1 + BUSY_S, "the backend still works after its client left"
             await asyncio.sleep(0.02)

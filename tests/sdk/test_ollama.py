@@ -125,12 +125,12 @@ async def test_a_backends_429_is_a_429(world):
     assert refused.value.status_code == 429
 
 
-async def test_leaving_a_stream_stops_the_backend_within_a_second(world):
+async def test_leaving_a_stream_stops_the_backend(world):
     async with sdk(world) as client:
         lines = await client.chat(model="hanging", messages=HELLO, stream=True)
         await anext(lines)
         await lines.aclose()
         left_at = time.monotonic()
         while not [one for one in await seen(world.hanging_url) if one["aborted"]]:
-            assert time.monotonic() - left_at < 1 + BUSY_S, "the backend still works a second after its client left"
+            assert time.monotonic() - left_at < 1 + BUSY_S, "the backend still works after its client left"
             await asyncio.sleep(0.02)

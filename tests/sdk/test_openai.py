@@ -219,7 +219,7 @@ async def test_a_backends_400_to_a_stream_is_a_400(world):
     assert refused.value.code == "scripted" and len(client.attempts) == 1
 
 
-async def test_closing_a_stream_stops_the_backend_within_a_second(world):
+async def test_closing_a_stream_stops_the_backend(world):
     async with sdk(world) as client:
         stream = await client.chat.completions.create(
             model=MODEL, messages=HELLO, stream=True, extra_body={"marker": "closed", "script": {"hang": "stream"}}
@@ -228,5 +228,5 @@ async def test_closing_a_stream_stops_the_backend_within_a_second(world):
         await stream.close()
         closed_at = time.monotonic()
         while not [one for one in await seen(world) if '"closed"' in one["body"] and one["aborted"]]:
-            assert time.monotonic() - closed_at < 1 + BUSY_S, "the backend still works a second after its client left"
+            assert time.monotonic() - closed_at < 1 + BUSY_S, "the backend still works after its client left"
             await asyncio.sleep(0.02)
