@@ -64,6 +64,7 @@ class Channel:
         self.since = time.monotonic()  # open, or not
         self.trouble = Trouble()
         self._hurry = asyncio.Event()  # ends a wait before the next try
+        self._guessing = False  # how long to wait was our own guess, nobody's word
         self._answer: aiohttp.ClientResponse | None = None
         self._at_once = True  # the next try needs no delay
         self._unknown = False  # the last try ended with that
@@ -75,6 +76,7 @@ class Channel:
 
     async def run(self) -> None:
         while not self._closing:
+            self._guessing = False
             wait_s = await self._once()
             if wait_s and not self._closing:
                 self._hurry.clear()
@@ -88,6 +90,11 @@ class Channel:
         self._hurry.set()
         if self._answer is not None:
             self._answer.close()
+
+    def broker_answers(self) -> None:
+        """It did so to another call: a channel that waits for it to come back need not wait any longer."""
+        if self._guessing:
+            self._hurry.set()
 
     def last_time(self) -> None:
         """Stays open as long as it lasts, and is not opened again."""
@@ -134,6 +141,7 @@ class Channel:
         if self._at_once:
             self._at_once = False
             return 0.0
+        self._guessing = True
         wait_s = self._backoff.next_s()
         # Brokers keep what runs for a grace of seconds only, however often the channel was lost.
         return min(wait_s, random.uniform(0, self._working_retry_s)) if self._working() else wait_s

@@ -69,6 +69,7 @@ class Link:
             timers.slow_retry_s, timers.working_retry_s, lambda: self._worker.in_hand,
         )
         self._registrar.registered_again = self._channel.reopen
+        self._registrar.broker_answers = self._channel.broker_answers
         self._registrar.session_lost = self._worker.waking.clear
         self._loops: list[asyncio.Task[None]] = []
         self._refused = False

@@ -43,6 +43,7 @@ class Registrar:
         self.beside = beside
         self.told: dict[str, str] = {}  # the status of each row and tool server, as the broker heard it last
         self.registered_again: Callable[[], None] = lambda: None
+        self.broker_answers: Callable[[], None] = lambda: None
         self.session_lost: Callable[[], None] = lambda: None
         self.silent = False  # after goodbye a heartbeat would bring the rows back
         self.state = "connecting"
@@ -157,6 +158,7 @@ class Registrar:
             async with self._turn:
                 if not self.silent:
                     await self._broker.heartbeat()
+                    self.broker_answers()
         except Refused as err:
             if err.status == 404:
                 return await self.again()

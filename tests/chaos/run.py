@@ -27,6 +27,8 @@ from tests.support.public import HERE, make_llm
 from tests.support.server import Server, free_ports
 
 _LEASE_GRACE_S = 1.0
+#: A publisher that could not register pauses for up to 30 s before it tries again.
+_BACK_S = 35.0
 _SETTINGS = {
     **HERE, "lease_grace_seconds": _LEASE_GRACE_S, "reconnect_grace_seconds": 5, "shutdown_seconds": 2, "resume_seconds": 10, "deadline_seconds": 30, "queue_wait_seconds": 30,
     "job_attempts": MOST_ATTEMPTS, "job_retry_seconds": 0.1, "job_poll_seconds": 0.1, "webhook_retry_seconds": 0.1,
@@ -73,7 +75,7 @@ def _publisher(stage: Stage, url: str, name: str, backend: Process) -> Process:
     return stage.publisher(url, {"name": name, "url": backend.url, "slots": 4}, drain_s=1)
 
 
-async def _back_to_normal(urls: list[str], within_s: float = 8.0) -> list[str]:
+async def _back_to_normal(urls: list[str], within_s: float = _BACK_S) -> list[str]:
     """Every replica must reach everybody again."""
     until = time.monotonic() + within_s
     wrong = []

@@ -14,9 +14,11 @@ from tests.chaos.submitting import Task
 REPLICA = "http://replica"
 
 
-def asked(kind: str = "plain", model: str = "a", how: str = OK, heard: tuple[str, ...] = ("c1",), **more) -> Asked:
-    """A request for one word, from second 10 to 11."""
-    one = Asked("r-", REPLICA, 1, 10.0, 4.0, kind, model, ended_at=11.0, ended_how=how, status=200, **more)
+def asked(
+    kind: str = "plain", model: str = "a", how: str = OK, heard: tuple[str, ...] = ("c1",), ended_at: float = 11.0, **more
+) -> Asked:
+    """A request for one word, from second 10 on, which has four."""
+    one = Asked("r-", REPLICA, 1, 10.0, 4.0, kind, model, ended_at=ended_at, ended_how=how, status=200, **more)
     one.generations |= set(heard)
     one.words = one.words or ["r-0 "] * (how == OK)
     return one
@@ -45,6 +47,7 @@ def test_one_answer_to_one_request_is_well():
         (asked(heard=("c1", "c2")), "a mixture"),
         (asked(after_end=["[DONE]"]), "went on after its end"),
         (asked(how=CUT), "though its replica lived"),
+        (asked(ended_at=18.0), "after its deadline"),
         (asked(how="refused"), "a status that nothing here explains"),
     ],
 )

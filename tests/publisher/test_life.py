@@ -158,6 +158,42 @@ def test_a_channel_that_is_lost_again_and_again_is_reopened_soon_while_tasks_run
     play(test())
 
 
+def test_a_heartbeat_that_the_broker_answers_ends_the_pause_before_the_next_channel():
+    async def test():
+        async with scene(heartbeat_s=0.05, timers={"retry_first_s": 10_000, "retry_most_s": 10_000}) as s:
+            for number in (2, 3, 4):
+                s.broker.refuse["stream"] = [(503, "not yet")] * 2
+                await s.broker.drop_channel()
+                await s.broker.until(lambda number=number: s.broker.channels == number)
+
+    play(test())
+
+
+def test_no_heartbeat_hurries_a_channel_that_the_broker_refused():
+    async def test():
+        async with scene(heartbeat_s=0.02, timers={"slow_retry_s": 10_000}) as s:
+            s.broker.refuse["stream"] = [(401, "revoked")]
+            await s.broker.drop_channel()
+            await s.broker.until(lambda: not s.broker.refuse["stream"])
+            beats = s.broker.calls.count("heartbeat")
+            await s.broker.until(lambda: s.broker.calls.count("heartbeat") >= beats + 10)
+            assert s.broker.calls.count("stream") == 2
+
+    play(test())
+
+
+def test_no_heartbeat_hurries_a_channel_for_which_the_broker_named_the_pause():
+    async def test():
+        async with scene(heartbeat_s=0.02, timers={"slow_retry_s": 10_000}) as s:
+            await s.broker.send(kind="shutdown", retryMs=10_000_000)
+            await s.broker.until(lambda: not s.broker.channel_open)
+            beats = s.broker.calls.count("heartbeat")
+            await s.broker.until(lambda: s.broker.calls.count("heartbeat") >= beats + 10)
+            assert s.broker.calls.count("stream") == 1
+
+    play(test())
+
+
 def test_a_task_given_again_on_the_new_channel_is_not_run_twice():
     async def test():
         async with scene() as s:
