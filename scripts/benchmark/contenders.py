@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from benchmark.cores import Cores
 from benchmark.processes import Process, Yard
-from benchmark.ready import answers, free_port, wait_until
+from benchmark.ready import answers, wait_until
 from benchmark.shapes import CHAT, request_body
+from ports import free_port
 
 _NGINX = """
 daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/nginx-error.log warn; {user}

@@ -15,7 +15,7 @@ import sys
 from benchmark.contenders import Contender
 from benchmark.cores import Cores
 from benchmark.processes import BenchError, Yard
-from benchmark.ready import free_port
+from ports import free_port
 
 #: Not the newest: 1.109.1 pins a companion package that the index does not have.
 VERSION = "1.106.2"

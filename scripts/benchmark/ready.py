@@ -1,21 +1,14 @@
-"""Waiting for what was started: a free port, a first answer, a limit that names who was late."""
+"""Waiting for what was started: a first answer, a limit that names who was late."""
 
 from __future__ import annotations
 
 import json
-import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
 
 from benchmark.processes import BenchError, Process
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answers(url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> str:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from benchmark.contenders import Contender, python
 from benchmark.cores import Cores
 from benchmark.processes import Process, Yard
-from benchmark.ready import answers, free_port, wait_until
+from benchmark.ready import answers, wait_until
 from broker.embedded.binary import find_binary
+from ports import free_port
 
 #: More than any cell has clients, so that no request waits for a slot.
 SLOTS = 512

@@ -12,8 +12,9 @@ import time
 from benchmark.contenders import Contender, python
 from benchmark.cores import Cores
 from benchmark.processes import Yard
-from benchmark.ready import answers, free_port, wait_until
+from benchmark.ready import answers, wait_until
 from benchmark.reveille import publisher_command
+from ports import free_port
 
 _POLL_S = 0.005
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from contextlib import AsyncExitStack
 
 import aiohttp
@@ -19,6 +18,7 @@ from demo.chat import Answer, AskFailed, Client
 from demo.part import Part
 from demo.place import Place
 from demo.voice import Voice
+from ports import free_port
 from publisher.config.values import Provider
 
 START_S = 30.0
@@ -71,7 +71,7 @@ class Story:
         await asyncio.gather(*(part.end() for part in parts))
 
     async def _start_broker(self) -> None:
-        port = _free_port(8080) if self._port is None else self._port
+        port = free_port(8080) if self._port is None else self._port
         self._broker = Part("broker", ["broker", "up", "--port", str(port), "--data-dir", str(self._place.data)])
         await self._started.enter_async_context(self._broker)
         url = (await self._broker.says(r"listens on (http://\S+)", START_S)).group(1)
@@ -82,7 +82,7 @@ class Story:
 
     async def _start_publisher(self) -> None:
         if self._provider is None:
-            config = sleeper.config(self._client.url, _free_port(), self._place)
+            config = sleeper.config(self._client.url, free_port(), self._place)
             self._place.config.write_text(json.dumps(config, indent=2))
             told = ["--config", str(self._place.config)]
             shown = "publisher run --config …, with a wake recipe: the program that serves the LLM"
@@ -138,17 +138,6 @@ class Story:
             f"{answer.tokens} tokens in {answer.total_s:.2f} s."
         )
         return answer
-
-
-def _free_port(wish: int = 0) -> int:
-    """The wished port if nobody has it, else any that is free."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", wish))
-        except OSError:
-            return _free_port()
-        return sock.getsockname()[1]
 
 
 def _things_to_try(url: str, name: str) -> str:

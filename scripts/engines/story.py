@@ -17,9 +17,10 @@ import yaml
 
 from demo.part import Part, PartFailed
 from demo.voice import Voice
-from engines.address import answers, free_port
+from engines.address import answers
 from engines.asking import PROMPT, AskFailed, Client
 from engines.engine import IDLE_S, Engine
+from ports import free_port
 
 START_S = 30.0
 ANSWER_S = 300.0

@@ -11,6 +11,7 @@ import re
 import time
 from pathlib import Path
 
+from scripts.ports import free_ports
 from tests.chaos import generations
 from tests.chaos.havoc import Havoc
 from tests.chaos.history import Asked, Death, History
@@ -24,7 +25,7 @@ from tests.support.places import ServerPlace
 from tests.support.pools import make_pool
 from tests.support.processes import Process, Stage, client
 from tests.support.public import HERE, make_llm
-from tests.support.server import Server, free_ports
+from tests.support.server import Server
 
 _LEASE_GRACE_S = 1.0
 #: A publisher that could not register pauses for up to 30 s before it tries again.

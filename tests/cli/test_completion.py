@@ -11,12 +11,12 @@ import time
 import pytest
 
 from broker.cli.completion import BASH, SHELLS
+from scripts.ports import free_port
 from tests.cli.running import applied, did, environment, ran
 from tests.publisher.find.running import Typing
 from tests.support.brokers import replica
 from tests.support.jobs import submit
 from tests.support.provider import Provider
-from tests.support.server import free_ports
 
 in_bash = pytest.mark.skipif(sys.platform == "win32" or shutil.which("bash") is None, reason="bash, in a terminal")
 TYPED = [
@@ -82,7 +82,7 @@ async def test_nothing_in_a_name_is_run_when_it_is_completed(redis_real, tmp_pat
 
 @in_bash
 async def test_without_a_broker_nothing_is_said_and_nothing_takes_long(tmp_path):
-    url = f"http://127.0.0.1:{free_ports(1)[0]}"
+    url = f"http://127.0.0.1:{free_port()}"
     began = time.monotonic()
     done = await ran(url, _BROKER_COMPLETE="bash_complete", COMP_WORDS="broker\nget\nllms\n", COMP_CWORD="3")
     assert (done.out.strip(), done.err) == ("", "") and time.monotonic() - began < 10

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from scripts.ports import free_port
 from tests.cli.running import applied, did, documents, json_lines, lines, ran, row, rows, said, started
 from tests.support.agents import make_agent
 from tests.support.batches import create, ended
@@ -15,7 +16,6 @@ from tests.support.ending import end
 from tests.support.jobs import submit, until
 from tests.support.provider import Provider
 from tests.support.public import HERE, put_secret
-from tests.support.server import free_ports
 from tests.support.tokens import tokens
 
 
@@ -164,7 +164,7 @@ async def test_a_command_that_cannot_be_meant_is_refused(words, code, said):
 
 
 async def test_a_broker_that_is_not_there_is_named():
-    url = f"http://127.0.0.1:{free_ports(1)[0]}"
+    url = f"http://127.0.0.1:{free_port()}"
     done = await ran(url, "get", "llms")
     assert (done.code, done.out) == (1, "")
     assert done.err == (

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
+from scripts.ports import free_port
 from tests.support.agents import make_agent
 from tests.support.brokers import Replica, replica
 from tests.support.engines.anthropic import Anthropic, Script, event, stream, text, thinking, tool
 from tests.support.library import make_project
 from tests.support.messages import HELLO, PATH, asking, event_of, events, open_stream
 from tests.support.public import HERE, LLMS, make_llm
-from tests.support.server import free_ports
 from tests.support.tool_servers import ToolProvider
 from tests.support.streams import asked
 from tests.support.waiting import eventually
@@ -129,7 +129,7 @@ async def test_a_stream_that_breaks_off_ends_in_an_error_event(redis_at, script)
 
 async def test_an_upstream_that_is_away_is_told_in_anthropics_shape(redis_real):
     async with replica(redis_real, **HERE) as broker:
-        await make_llm(broker, "claude", f"http://127.0.0.1:{free_ports(1)[0]}", **CLAUDE)
+        await make_llm(broker, "claude", f"http://127.0.0.1:{free_port()}", **CLAUDE)
         status, body, headers = await post(broker, stream=True)
         said = json.loads(body)
         assert status == 502 and said["error"]["details"]["error_code"] == "upstream_unreachable"

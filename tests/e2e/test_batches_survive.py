@@ -13,6 +13,7 @@ import pytest
 from broker.batches.results import Results
 from broker.folder import Folder
 from broker.store.batches import Batch
+from scripts.ports import free_ports
 from tests.support.backend_seen import seen
 from tests.support.balancer import balancer
 from tests.support.batches import BATCHES, FILES, SOON, answering, create, ended, get, line, lines_of
@@ -20,7 +21,6 @@ from tests.support.brokers import replica
 from tests.support.messages import completion
 from tests.support.processes import client
 from tests.support.provider import Provider
-from tests.support.server import free_ports
 from tests.support.waiting import eventually
 
 LINES = 120

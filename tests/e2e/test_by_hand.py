@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from scripts.ports import free_port
 from tests.support.backend import Backend
 from tests.support.engines import Ollama
 from tests.support.home import entry, home, publishes
 from tests.support.live import Stream, word
 from tests.support.processes import ROOT, client
-from tests.support.server import free_ports
 from tests.support.waiting import eventually
 
 NATIVE = {"wake": {"type": "native"}, "sleep": {"type": "native"}}
@@ -124,7 +124,7 @@ async def test_what_cannot_be_done_by_hand_is_refused_with_the_reason(stage, use
 @pytest.mark.limit_s(90)
 async def test_logs_are_the_publisher_s_own_or_those_of_the_server_that_it_runs(stage, user):
     broker = await stage.broker().ready()
-    port = free_ports(1)[0]
+    port = free_port()
     args = ["-m", "tests.support.engines", "llamacpp", "--port", str(port), "--models", "m"]
     wake = {"type": "process", "command": sys.executable, "args": args, "directory": str(ROOT)}
     user.write(broker.url, {"name": "m", "type": "llamacpp", "url": f"http://127.0.0.1:{port}", "wake": wake})

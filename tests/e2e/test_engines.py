@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import openai
 import pytest
 
+from scripts.ports import free_port
 from tests.support.engines import VLLM, LlamaCppRouter, LMStudio, Ollama
 from tests.support.engines.anthropic import Anthropic
 from tests.support.home import home
 from tests.support.live import Stream
 from tests.support.processes import ROOT, Stage, client
-from tests.support.server import free_ports
 from tests.support.wakers import waker
 from tests.support.waiting import eventually
 
@@ -63,7 +63,7 @@ async def vllm(stage: Stage) -> AsyncIterator[Server]:
 @contextlib.asynccontextmanager
 async def llamacpp(stage: Stage) -> AsyncIterator[Server]:
     """One model: it has no way of its own to unload it, so the server itself is stopped."""
-    port = free_ports(1)[0]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     provider = {"name": "one", "type": "llamacpp", "url": url, "wake": engine_process("llamacpp", port)}
     yield Server(provider, {"one": "one"}, lambda _: nobody_at(port), url)
@@ -99,7 +99,7 @@ async def anthropic(stage: Stage) -> AsyncIterator[Server]:
             ending.append(asyncio.create_task(engine.__aexit__()))
 
     ending: list[asyncio.Task] = []
-    engine.port = free_ports(1)[0]
+    engine.port = free_port()
     async with waker(start) as wake, waker(stop) as sleep:
         provider = {
             "name": "claude", "type": "anthropic", "url": engine.url, "model": "claude-a",
@@ -117,7 +117,7 @@ async def anthropic(stage: Stage) -> AsyncIterator[Server]:
 @contextlib.asynccontextmanager
 async def by_process(stage: Stage) -> AsyncIterator[Server]:
     """Any server that speaks OpenAI's protocol, started by the publisher itself."""
-    port = free_ports(1)[0]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     provider = {"name": "mine", "type": "openai", "url": f"{url}/v1", "model": "m", "wake": engine_process("vllm", port)}
     yield Server(provider, {"mine": "m"}, lambda _: nobody_at(port), url)

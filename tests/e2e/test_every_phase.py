@@ -7,6 +7,7 @@ import asyncio
 
 import pytest
 
+from scripts.ports import free_ports
 from tests.support import processes
 from tests.support.balancer import balancer
 from tests.support.live import error
@@ -17,7 +18,7 @@ from tests.support.phases import TOKENS, Phases, set_up
 from tests.support.places import ServerPlace
 from tests.support.processes import client
 from tests.support.public import HERE
-from tests.support.server import free_ports, single_server
+from tests.support.server import single_server
 from tests.support.waiting import eventually
 
 SETTINGS = {

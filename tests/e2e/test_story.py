@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from scripts.ports import free_port
 from tests.support.processes import client
-from tests.support.server import free_ports
 from tests.support.live import Stream, word
 from tests.support.wakers import command, starter, waker
 
@@ -25,7 +25,7 @@ async def streamed(broker) -> list[str]:
 
 
 async def test_a_sleeping_provider_is_published_hibernating_and_woken_by_one_inference(stage):
-    port = free_ports(1)[0]
+    port = free_port()
     broker = await stage.broker().ready()
     async with waker(lambda: stage.backend(port=port)) as recipe, client(broker.url) as api:
         await stage.publisher(broker.url, sleeping(port, recipe.url)).ready()
@@ -40,7 +40,7 @@ async def test_a_sleeping_provider_is_published_hibernating_and_woken_by_one_inf
 
 
 async def test_three_concurrent_requests_make_one_wake(stage, redis_real):
-    port = free_ports(1)[0]
+    port = free_port()
     broker, other = await asyncio.gather(stage.broker().ready(), stage.broker().ready())
     async with (
         waker(lambda: stage.backend(port=port)) as recipe,
@@ -58,7 +58,7 @@ async def test_three_concurrent_requests_make_one_wake(stage, redis_real):
 
 
 async def test_a_failed_wake_tells_everybody_why_and_the_next_request_tries_afresh(stage):
-    port = free_ports(1)[0]
+    port = free_port()
     broker = await stage.broker().ready()
     async with waker(lambda: stage.backend(port=port)) as recipe, client(broker.url) as api:
         recipe.status = 500
@@ -89,7 +89,7 @@ async def test_after_the_publisher_stopped_requests_get_503_at_once(stage):
 
 
 async def test_the_command_recipe_wakes_too(stage):
-    port = free_ports(1)[0]
+    port = free_port()
     script = command(stage, port)
     broker, _ = await asyncio.gather(stage.broker().ready(), starter(stage).ready())
     async with client(broker.url) as api:
@@ -103,7 +103,7 @@ async def test_the_command_recipe_wakes_too(stage):
 
 
 async def test_a_backend_that_dies_by_itself_is_woken_by_the_next_request(stage):
-    port = free_ports(1)[0]
+    port = free_port()
     backends = []
     broker = await stage.broker().ready()
     async with waker(lambda: backends.append(stage.backend(port=port))) as recipe, client(broker.url) as api:

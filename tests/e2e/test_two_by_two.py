@@ -9,11 +9,11 @@ import time
 import aiohttp
 import pytest
 
+from scripts.ports import free_port
 from tests.support.backend_seen import until_seen
 from tests.support.balancer import balancer
 from tests.support.live import Stream, error, word
 from tests.support.processes import client
-from tests.support.server import free_ports
 from tests.support.waiting import BUSY_S
 
 SLOW = {"tokens": 25, "delay_s": 0.1}
@@ -60,7 +60,7 @@ async def test_a_killed_replica_costs_only_the_requests_of_its_own_clients(stage
 
 
 async def test_a_replica_that_is_started_again_on_its_port_serves_again_within_10_s(stage):
-    port = free_ports(1)[0]
+    port = free_port()
     broker, backend = await asyncio.gather(stage.broker(port=port).ready(), stage.backend().ready())
     publisher = await stage.publisher(broker.url, {"name": "m", "url": backend.url}).ready()
     broker.kill()
@@ -181,7 +181,7 @@ async def test_a_row_whose_heartbeat_lapses_is_inactive_until_it_is_back(stage):
 @pytest.mark.limit_s(90)
 @pytest.mark.parametrize("death", ["terminate", "kill"])
 async def test_rows_and_tokens_survive_a_restart_of_broker_up(stage, tmp_path, death):
-    port, data = free_ports(1)[0], tmp_path / "data"
+    port, data = free_port(), tmp_path / "data"
     broker = await stage.up(data, port=port).ready()
     words = ["-m", "broker", "tokens", "create", "--data-dir", str(data), "--json"]
     roles = ["--role", "client", "--role", "publisher", "--owner", "me"]

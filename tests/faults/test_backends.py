@@ -7,12 +7,12 @@ import time
 
 import pytest
 
+from scripts.ports import free_port
 from tests.support import processes
 from tests.support.backend_seen import times_seen, until_seen
 from tests.support.live import Stream, error, word
 from tests.support.places import ServerPlace
 from tests.support.processes import client
-from tests.support.server import free_ports
 from tests.support.waiting import BUSY_S
 
 
@@ -23,7 +23,7 @@ def world(real_server, tmp_path_factory):
         broker, backend = stage.broker(idle_seconds=1), stage.backend()
         broker.wait_ready()
         backend.wait_ready()
-        nowhere = f"http://127.0.0.1:{free_ports(1)[0]}/v1"
+        nowhere = f"http://127.0.0.1:{free_port()}/v1"
         stage.publisher(
             broker.url, {"name": "m", "url": backend.url, "slots": 8}, {"name": "nobody", "url": nowhere}
         ).wait_ready()

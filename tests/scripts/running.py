@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -58,9 +57,3 @@ def assert_nothing_left_of(stage: Stage, limit_s: float = 20.0) -> None:
     while left := left_of(stage):
         assert time.monotonic() < until, "still running:\n" + "\n".join(left)
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]

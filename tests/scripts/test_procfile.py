@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tests.scripts.running import SET_UP_S, free_port, scripts
+from scripts.ports import free_port
+from tests.scripts.running import SET_UP_S, scripts
 from tests.support.processes import ROOT, client
 
 pytestmark = [pytest.mark.timeout(SET_UP_S), pytest.mark.limit_s(90)]

@@ -8,8 +8,9 @@ import subprocess
 
 import pytest
 
+from scripts.ports import free_port
 from tests.scripts.running import (
-    SET_UP_S, assert_nothing_left_of, free_port, left_of, needs_proc, script, scripts,
+    SET_UP_S, assert_nothing_left_of, left_of, needs_proc, script, scripts,
 )
 from tests.support.processes import ROOT, client
 

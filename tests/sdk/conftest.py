@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from scripts.ports import free_ports
 from tests.support import processes
 from tests.support.places import ServerPlace
-from tests.support.server import free_ports
 
 
 @dataclass

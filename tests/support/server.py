@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from broker.embedded.binary import find_binary
+from scripts.ports import free_port
 
 
 class Server:
@@ -100,7 +100,7 @@ def single_server(tmp: Path, *arguments: str, tcp: bool = False) -> Iterator[Ser
     """One server with an append-only file; ``arguments`` are more of its options."""
     durable = ("--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction")
     with _socket_folder() as short:
-        where = {"port": free_ports(1)[0]} if tcp else {"path": f"{short}/redis.sock"}
+        where = {"port": free_port()} if tcp else {"path": f"{short}/redis.sock"}
         server = Server(tmp / "single", **where, arguments=(*durable, *arguments))
         with running([server]):
             yield server
@@ -134,15 +134,6 @@ def until(
         if time.monotonic() > give_up:
             raise AssertionError(f"waited {limit_s:g} s for {what}\n{evidence()}")
         time.sleep(0.01)
-
-
-def free_ports(count: int) -> list[int]:
-    """Held all at once, so that they differ."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @contextlib.contextmanager

@@ -10,7 +10,9 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from .server import Server, free_ports, running, single_server, until
+from scripts.ports import free_ports
+
+from .server import Server, running, single_server, until
 
 __all__ = ["Cluster", "Sentinels", "Server", "cluster", "sentinel", "single_server", "until"]
 

@@ -12,6 +12,7 @@ from publisher.check.broker import check_broker
 from publisher.check.clock import check_clock
 from publisher.check.finding import About
 from publisher.config.values import BrokerAddress
+from scripts.ports import free_port
 from tests.publisher.check.looking import answering, levels, short
 from tests.support.brokers import replica
 from tests.support.middlebox import Middlebox, certificate_for
@@ -215,5 +216,4 @@ def test_a_broker_without_a_usable_date_says_nothing_of_the_clock(date):
 
 @pytest.fixture
 def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
+    return free_port()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-from contextlib import closing
 
 from aiohttp import web
 
@@ -53,12 +51,6 @@ class Little:
         text = body if plain else json.dumps(body)
         kind = "text/plain" if plain else "application/json"
         return web.Response(status=status, text=text, content_type=kind, headers=headers[0] if headers else None)
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def openai_list(*models: str, owner: str = "me") -> dict:

@@ -4,7 +4,8 @@ import pytest
 
 from publisher.config.values import BrokerAddress
 from publisher.find.at_broker import ask_broker
-from tests.publisher.find.little import HANG, Little, free_port
+from scripts.ports import free_port
+from tests.publisher.find.little import HANG, Little
 from tests.support.brokers import replica
 from tests.support.places import FakePlace
 

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from publisher.find.detect import detect, look
-from tests.publisher.find.little import BROKER, HANG, Little, free_port, openai_list
+from scripts.ports import free_port
+from tests.publisher.find.little import BROKER, HANG, Little, openai_list
 from tests.publisher.find.running import ran, verb
 from tests.support.engines import Ollama, VLLM
 

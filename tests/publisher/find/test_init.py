@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from publisher.config.file import read_config
-from tests.publisher.find.little import BROKER, Little, free_port
+from scripts.ports import free_port
+from tests.publisher.find.little import BROKER, Little
 from tests.publisher.find.running import Typing, environment, ran, verb
 from tests.support.engines import LlamaCpp, LMStudio, Ollama, VLLM
 

@@ -9,7 +9,8 @@ import pytest
 from publisher.config.values import BrokerAddress
 from publisher.find.found import Found, Sight
 from publisher.find.offer import commands, offer, offered
-from tests.publisher.find.little import BROKER, Little, free_port, openai_list
+from scripts.ports import free_port
+from tests.publisher.find.little import BROKER, Little, openai_list
 from tests.publisher.find.running import Typing, environment, ran
 from tests.support.engines import Ollama, VLLM
 from tests.support.fake_broker import FakeBroker

@@ -9,9 +9,9 @@ import pytest
 
 from publisher.config.values import Command, Process, Recipe, WarmHours
 from publisher.failures import WakeFailed
+from scripts.ports import free_port
 from tests.publisher.running import play, scene
 from tests.publisher.review.edits import config_of, edit
-from tests.support.server import free_ports
 from tests.support.waiting import eventually
 
 SLOW = {"messages": [], "stream": True, "script": {"delay_s": 0.05, "tokens": 12}}
@@ -40,7 +40,7 @@ async def wake(s) -> None:
 
 def test_a_server_whose_own_words_are_unchanged_runs_on_and_so_does_what_it_works_at(tmp_path):
     async def test():
-        async with scene(**served(tmp_path, free_ports(1)[0])) as s:
+        async with scene(**served(tmp_path, free_port())) as s:
             await wake(s)
             before = pid(s)
             told = await s.broker.infer(SLOW)
@@ -56,7 +56,7 @@ def test_a_server_whose_own_words_are_unchanged_runs_on_and_so_does_what_it_work
 
 def test_with_other_words_the_next_request_waits_for_the_old_server_s_end_and_starts_the_new_one(tmp_path):
     async def test():
-        port = free_ports(1)[0]
+        port = free_port()
         async with scene(**served(tmp_path, port)) as s:
             await wake(s)
             before = pid(s)
@@ -116,7 +116,7 @@ def test_what_is_gone_tells_the_brokers_nothing_in_the_name_of_what_took_its_pla
 
 def test_two_edits_in_a_row_leave_one_server_and_its_end_stops_it(tmp_path):
     async def test():
-        async with scene(**served(tmp_path, free_ports(1)[0])) as s:
+        async with scene(**served(tmp_path, free_port())) as s:
             await wake(s)
             process = s.publisher.roster.get("m").held.process
             await asyncio.gather(edit(s, description="one"), edit(s, tier="heavy"))
