@@ -83,7 +83,7 @@ async def test_a_row_that_is_not_held_still_refuses_to_sleep_with_people_in_its_
 
 
 async def test_who_waits_for_a_held_row_waits_as_for_a_wake(redis_real):
-    async with replica(redis_real, queue_wait_seconds=0.8) as broker, Provider(broker, "m") as provider:
+    async with replica(redis_real, queue_wait_seconds=2) as broker, Provider(broker, "m") as provider:
         running = asked(broker.chat("m"))
         frame = await provider.next()
         before = asked(broker.chat("m"))
@@ -238,7 +238,7 @@ async def test_in_a_pool_too_who_may_not_wake_is_told_so_when_the_last_member_sl
 
 
 async def test_who_waits_in_a_pools_line_for_a_row_that_is_held_waits_as_for_a_wake(redis_real):
-    async with replica(redis_real, queue_wait_seconds=1.0) as broker, Provider(broker, "a", model="shared") as provider:
+    async with replica(redis_real, queue_wait_seconds=2) as broker, Provider(broker, "a", model="shared") as provider:
         running = asked(broker.chat("shared"))
         frame = await provider.next()
         waiting = asked(broker.chat("shared"))

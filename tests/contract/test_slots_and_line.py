@@ -194,14 +194,14 @@ async def test_waiting_too_long_for_a_slot_is_503(redis_at):
 
 
 async def test_once_it_has_its_slot_a_request_may_take_longer_than_the_line(redis_at):
-    async with replica(redis_at, queue_wait_seconds=1.0) as broker, Provider(broker, "m", slots=1) as provider:
+    async with replica(redis_at, queue_wait_seconds=2) as broker, Provider(broker, "m", slots=1) as provider:
         first = asked(broker.chat("m"))
         frame = await provider.next()
         second = asked(broker.chat("m"))
         await in_line(redis_at, 1)
         await provider.answer(frame)
         frame = await provider.next()
-        done, _ = await asyncio.wait({second}, timeout=1.3)
+        done, _ = await asyncio.wait({second}, timeout=2.3)
         assert not done
         await provider.answer(frame)
         assert [(await each)[0] for each in (first, second)] == [200, 200]
