@@ -2,12 +2,15 @@
 
 A test gives tasks with ``infer``, ``wake`` … and reads what came back with
 ``ended``. It checks what the real broker checks of frames: session, ``seq``,
-and that nothing follows a task's last word. How it answers can be scripted.
+and that nothing follows a task's last word; and as that one does, it gives a
+task again on the next channel of which it heard nothing. How it answers can be
+scripted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -50,6 +53,7 @@ class FakeBroker:
         self.headers: list[dict[str, str]] = []
         self.statuses: list[tuple[str, str]] = []
         self.tasks: dict[str, Told] = {}
+        self._given: dict[str, bytes] = {}  # the frame of each task
         self.posts: list[int] = []  # frames per results POST
         self.channels = 0
         self.channel_open = False
@@ -58,7 +62,6 @@ class FakeBroker:
         self.hold_results: asyncio.Event | None = None
         self.hold_registration: asyncio.Event | None = None
         self.lose_answers = 0  # results POSTs to take in and then hang up on
-        self.pings = True
         self._changed = asyncio.Condition()
         self._channel: web.StreamResponse | None = None
         self._gone = asyncio.Event()
@@ -93,23 +96,19 @@ class FakeBroker:
         await self.until(lambda: self.channel_open)
 
     async def send(self, **frame: object) -> None:
-        await self.raw(f"data: {json.dumps(frame)}\n\n".encode())
+        await self.raw(_event(frame))
 
     async def raw(self, data: bytes) -> None:
         await self._channel.write(data)
 
     async def infer(self, request: object, llm: str = "m", **more: object) -> Told:
-        task_id = self._new_id()
         streaming = bool(isinstance(request, dict) and request.get("stream"))
-        await self.send(**{"kind": "infer", "taskId": task_id, "llmName": llm, "operation": "chat",
-                           "request": request, "streaming": streaming, "deadlineMs": 60000, **more})
-        return self.tasks[task_id]
+        return await self._give(**{"kind": "infer", "llmName": llm, "operation": "chat", "request": request,
+                                   "streaming": streaming, "deadlineMs": 60000, **more})
 
     async def order(self, kind: str, llm: str = "m") -> Told:
         """A wake or a sleep."""
-        task_id = self._new_id()
-        await self.send(kind=kind, taskId=task_id, llmName=llm)
-        return self.tasks[task_id]
+        return await self._give(kind=kind, llmName=llm)
 
     def id_of(self, told: Told) -> str:
         return next(task_id for task_id, one in self.tasks.items() if one is told)
@@ -130,11 +129,19 @@ class FakeBroker:
 
     # ── the protocol ────────────────────────────────────────────────────────
 
-    def _new_id(self) -> str:
+    async def _give(self, **frame: object) -> Told:
         self._ids += 1
         task_id = f"t{self._ids}"
-        self.tasks[task_id] = Told()
-        return task_id
+        told = self.tasks[task_id] = Told()
+        self._given[task_id] = _event({"taskId": task_id, **frame})
+        with contextlib.suppress(ConnectionError):  # the next channel brings it
+            await self.raw(self._given[task_id])
+        return told
+
+    def _given_in_vain(self) -> bytes:
+        """The frames of which the publisher said nothing: the channel may have broken before it read them."""
+        unheard = [name for name in self._given if not self.tasks[name].accepted and not self.tasks[name].frames]
+        return b"".join(self._given[name] for name in unheard)
 
     async def _noted(self, call: str, request: web.Request) -> web.Response | None:
         self.calls.append(call)
@@ -184,7 +191,7 @@ class FakeBroker:
             return refusal
         channel = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await channel.prepare(request)
-        await channel.write(b": hello\n\n")
+        await channel.write(b": hello\n\n" + self._given_in_vain())
         self._channel = channel
         self.channels += 1
         self.channel_open = True
@@ -229,3 +236,7 @@ class FakeBroker:
         told.ended = "error" in frame or "body" in frame or "bodyBase64" in frame or (
             frame.get("chunk", {}).get("done", False))
         return {**answer, "cancelled": True} if told.cancelled else answer
+
+
+def _event(frame: dict) -> bytes:
+    return f"data: {json.dumps(frame)}\n\n".encode()
