@@ -26,10 +26,11 @@ from tests.support.pools import make_pool
 from tests.support.processes import Process, Stage, client
 from tests.support.public import HERE, make_llm
 from tests.support.server import Server
+from tests.support.waiting import BUSY_S
 
 _LEASE_GRACE_S = 1.0
-#: A publisher that could not register pauses for up to 30 s before it tries again.
-_BACK_S = 35.0
+#: How soon everybody must be back; and when a publisher, just started, pauses for up to 30 s before it registers.
+_BACK_S, _STARTED_BACK_S = 8.0 + BUSY_S, 35.0
 _SETTINGS = {
     **HERE, "lease_grace_seconds": _LEASE_GRACE_S, "reconnect_grace_seconds": 5, "shutdown_seconds": 2, "resume_seconds": 10, "deadline_seconds": 30, "queue_wait_seconds": 30,
     "job_attempts": MOST_ATTEMPTS, "job_retry_seconds": 0.1, "job_poll_seconds": 0.1, "webhook_retry_seconds": 0.1,
@@ -59,7 +60,8 @@ async def chaos(
         await Havoc(replicas, publishers, redis, history, dice).run(seconds)
         load.stop()
         await asking
-        wrong = await _back_to_normal(urls)
+        registered = all("registered at" in one.log() for one in publishers.values())
+        wrong = await _back_to_normal(urls, within_s=_BACK_S if registered else _STARTED_BACK_S)
         await load.submitting.all_told(within_s=70)
         wrong += await load.submitting.violations()
         wrong += generations.violations(history, load.submitting.tasks, await generations.generations(backend), urls)
@@ -76,7 +78,7 @@ def _publisher(stage: Stage, url: str, name: str, backend: Process) -> Process:
     return stage.publisher(url, {"name": name, "url": backend.url, "slots": 4}, drain_s=1)
 
 
-async def _back_to_normal(urls: list[str], within_s: float = _BACK_S) -> list[str]:
+async def _back_to_normal(urls: list[str], within_s: float) -> list[str]:
     """Every replica must reach everybody again."""
     until = time.monotonic() + within_s
     wrong = []

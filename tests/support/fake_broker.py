@@ -191,8 +191,8 @@ class FakeBroker:
             return refusal
         channel = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await channel.prepare(request)
-        await channel.write(b": hello\n\n" + self._given_in_vain())
         self._channel = channel
+        await channel.write(b": hello\n\n" + self._given_in_vain())
         self.channels += 1
         self.channel_open = True
         await self.tell()
